@@ -1,0 +1,265 @@
+"""The words of the project: what a claim, a task, a measurement and a verdict are.
+
+Read this file first. Everything from claim to verdict is a pure function over these frozen dataclasses. Scores inside
+the program are fractions (0.91) or raw numbers (a loss); only a claim keeps the unit that its card prints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Setting = str | int | float | bool | None
+
+
+class Unit(StrEnum):
+    """The scale on which a value is printed."""
+
+    FRACTION = "fraction"  # 0.91
+    PERCENT = "percent"  # 91.0, with or without a % sign
+    RAW = "raw"  # a loss, an error count, a rating: never rescaled
+
+
+class Source(StrEnum):
+    """The place in a repository where a claim stands."""
+
+    MODEL_INDEX = "model-index"  # the card's YAML metadata
+    EVAL_RESULTS = "eval-results"  # .eval_results/*.yaml
+    EVAL_LIST = "eval-list"  # "It achieves the following results": - Accuracy: 0.91
+    TABLE = "table"
+    PROSE = "prose"
+
+
+class VerdictKind(StrEnum):
+    """What is known about one claim after a run."""
+
+    REPRODUCED = "reproduced"  # full rerun, inside the print interval widened by the flip budget
+    CONSISTENT = "consistent"  # sampled rerun, shown to lie within the policy's margin
+    OVERSTATED = "overstated"  # shown to be better than what was measured
+    UNDERSTATED = "understated"  # shown to be worse than what was measured
+    EXPLAINED = "explained"  # differs as stated; one named change of setting reproduces it
+    IMPOSSIBLE = "impossible"  # arithmetic on the card alone rules the number out
+    UNDERSPECIFIED = "underspecified"  # several readings of the card fit, and they disagree
+    INCONCLUSIVE = "inconclusive"  # the budget ran out first
+    UNVERIFIABLE = "unverifiable"  # no task, private data, other data than claimed …
+    BLOCKED = "blocked"  # refused for safety, or the weights do not fill the head
+    ERROR = "error"  # the run failed
+
+    @property
+    def holds(self) -> bool | None:
+        """True if the claim stands, False if it does not, None if nothing was settled."""
+        if self in (VerdictKind.REPRODUCED, VerdictKind.CONSISTENT):
+            return True
+        if self in (VerdictKind.OVERSTATED, VerdictKind.UNDERSTATED, VerdictKind.EXPLAINED, VerdictKind.IMPOSSIBLE):
+            return False
+        return None
+
+
+class Rung(StrEnum):
+    """The evidence behind a verdict, cheapest first."""
+
+    ARITHMETIC = "arithmetic"  # the card alone
+    RESCORED = "rescored"  # stored predictions
+    SAMPLED = "sampled"  # a seeded random part of the split
+    FULL = "full"  # every example of the split
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The half-open interval [low, high) that a printed number allows: 0.91 → [0.905, 0.915)."""
+
+    low: float
+    high: float
+
+    def widened(self, by: float) -> Interval:
+        """Return the interval with ``by`` (same unit) added on each side."""
+        return Interval(self.low - by, self.high + by)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where a claim was read: 1-based lines of a file of the repository, and the literal text there."""
+
+    source: Source
+    file: str
+    line: int
+    end_line: int
+    quote: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One number that a model card states about its own model.
+
+    ``value`` and ``interval`` are in the claim's own ``unit``, as printed. ``literal`` keeps the printed characters,
+    because trailing zeros carry information ("91.0" is more precise than "91"). ``metric`` is canonical
+    (``verify/claims/vocabulary.yaml``); ``dataset``, ``config`` and ``split`` are the card's own words, and None where
+    it is silent. ``notes`` states every reading that is not literally on the card.
+    """
+
+    model: str
+    metric: str
+    value: float
+    literal: str
+    unit: Unit
+    interval: Interval
+    evidence: tuple[Evidence, ...]
+    task: str | None = None
+    dataset: str | None = None
+    dataset_name: str | None = None
+    config: str | None = None
+    split: str | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    subject: str | None = None
+    revision: str | None = None
+    date: str | None = None
+    verified: bool = False
+    verify_token: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def claim_id(self) -> str:
+        """Sixteen hex digits, equal for two readings of the same number about the same thing."""
+        what = [self.model, self.metric, self.literal, self.dataset, self.config, self.split, self.subject]
+        return content_key([*what, dict(self.settings)])
+
+    @property
+    def scale(self) -> float:
+        """What a measured fraction is multiplied by to stand in the claim's unit."""
+        return 100.0 if self.unit is Unit.PERCENT else 1.0
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A data set: a Hub id, a local folder, or data files; ``split`` is the task's default split.
+
+    ``path`` is a Hub id, a folder, or a builder name (csv, json, parquet, imagefolder …) when ``data_files`` is given.
+    """
+
+    path: str
+    name: str | None = None
+    split: str = "test"
+    revision: str | None = None
+    data_files: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What one file in ``tasks/`` says; ``file`` is where it was read.
+
+    ``columns`` maps the kind's roles (text, text_pair, image, label) to column names. ``labels`` are the class names in
+    label-id order, for data that carry none. ``label_aliases`` maps a class name to other names for it. ``rows`` states
+    the number of examples of each split, which is checked when the data are loaded.
+    """
+
+    name: str
+    kind: str
+    dataset: DatasetSource
+    columns: Mapping[str, str]
+    metrics: tuple[str, ...]
+    file: str
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    labels: tuple[str, ...] | None = None
+    label_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    split_aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the engine wrote for one split: N rows in ascending order of example.
+
+    ``example`` int64 [N] row numbers of the split. ``logits`` float32 [N, C] in the model's own label order (C is 1 for
+    regression). ``reference`` [N]: int64 label ids of the data set, or float64 targets. ``label_of_logit`` gives, for
+    each logit, the data set's label id, or -1 for a class that the data set lacks; None for regression.
+    """
+
+    example: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    reference: NDArray[np.int64] | NDArray[np.float64]
+    label_of_logit: tuple[int, ...] | None
+
+    @property
+    def is_regression(self) -> bool:
+        return self.label_of_logit is None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one run: a fraction or a raw number, with the exact count ``count`` of ``n`` where it is one.
+
+    ``budget`` is the flip budget: how far the metric may move between two sound configurations of the same run.
+    """
+
+    value: float
+    n: int
+    count: int | None = None
+    budget: float = 0.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The scores of one model on one split, with everything needed to say what was measured.
+
+    ``n`` of ``population`` examples were run; ``probed`` of them ran a second time in another configuration, and
+    ``flips`` of those changed their prediction. ``provenance`` holds revisions, digests, versions, device, dtype,
+    processes and wall time (seconds). ``notes`` are statements that a reader of a verdict must see.
+    """
+
+    task: str
+    split: str
+    n: int
+    population: int
+    scores: Mapping[str, Score]
+    probed: int
+    flips: int
+    provenance: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    result: str | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return self.n == self.population
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one claim. ``measured``, ``delta`` (measured − claimed) and ``interval`` are in the claim's unit.
+
+    ``interval`` is what the claim was allowed: its print interval widened by the flip budget and the tolerance.
+    """
+
+    kind: VerdictKind
+    claim: Claim
+    rule: str
+    reason: str
+    next_step: str | None = None
+    task: str | None = None
+    split: str | None = None
+    rung: Rung | None = None
+    measured: float | None = None
+    delta: float | None = None
+    interval: Interval | None = None
+    n: int | None = None
+    population: int | None = None
+    flips: int | None = None
+    probed: int | None = None
+    explanation: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    result: str | None = None
+
+
+def content_key(value: Any) -> str:
+    """Sixteen hex digits that identify a JSON-serialisable value (or dataclass) by its content."""
+    if hasattr(value, "__dataclass_fields__"):
+        value = asdict(value)
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
