@@ -1,0 +1,1 @@
+"""From a claim and a measurement to a verdict: pure functions."""

@@ -1,0 +1,1 @@
+"""Benchmark tasks: YAML files, their registry, matching a claim to a task, and loading the data."""
