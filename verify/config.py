@@ -1,0 +1,277 @@
+"""The configuration: dataclass schemas, YAML groups in conf/, and overrides composed by Hydra.
+
+A wrong key or value ends in one short UsageError that names the argument, what is allowed and the nearest spelling.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra import main as hydra_main
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from verify.errors import UsageError
+from verify.resources import built_in
+from verify.spelling import suggestion
+
+GROUPS = ("policy", "engine", "suite")
+DTYPES = ("float32", "bfloat16", "float16", "native")
+
+
+@dataclass
+class PolicyConfig:
+    """How a claim is judged. ``probe_share`` and ``tolerance`` are fractions (0.001 is a tenth of a point)."""
+
+    name: str = "default"
+    probe_share: float = 0.1  # share of examples run in a second configuration to measure flips
+    tolerance: float = 0.0  # allowed beyond the print interval and the flip budget
+
+
+@dataclass
+class EngineConfig:
+    """How inference runs. None of this changes a result beyond counted flips, but for ``dtype``."""
+
+    device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
+    dtype: str = "float32"  # float32, bfloat16, float16, native (as the checkpoint states)
+    batch_size: int | None = None  # examples per batch; null: as many as fit the token budget
+    token_budget: int | None = None  # padded tokens (or images) per batch; null: chosen for the device
+    processes: int = 1  # worker processes, one per device or sharing the CPU's cores
+    threads: int | None = None  # threads per process; null: the cores shared out
+
+
+@dataclass
+class OverrideConfig:
+    """What to measure instead of what the card or the task says."""
+
+    split: str | None = None
+    max_length: int | None = None  # tokens
+    dataset_revision: str | None = None
+
+
+@dataclass
+class SuiteConfig:
+    """Model ids to check one after the other, and the tasks to check them on (null: whatever each card claims)."""
+
+    models: list[str] = field(default_factory=list)
+    tasks: list[str] | None = None
+
+
+@dataclass
+class VerifyConfig:
+    """Everything about a run. ``model`` is the command line's first argument, or null when a suite names models."""
+
+    model: str | None = None
+    tasks: list[str] | None = None  # null: whatever the card claims
+    task_path: list[str] = field(default_factory=list)  # folders with task files of your own
+    limit: int | None = None  # examples per task, a seeded random sample; null: the whole split
+    seed: int = 0  # of the order of examples
+    results: str = "results"
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    override: OverrideConfig = field(default_factory=OverrideConfig)
+    suite: SuiteConfig | None = None
+
+
+def compose_config(model: str | None, overrides: Sequence[str], config_dir: str | None = None) -> VerifyConfig:
+    """The configuration of one run. Raises UsageError on any override that does not fit.
+
+    ``config_dir`` is a folder with the user's own policy/, engine/ and suite/ files, searched beside the built-in ones.
+    """
+    _check_keys(overrides)
+    _register()
+    given = [*([_quoted("model", model)] if model else []), *overrides, *_search_path(config_dir)]
+    try:
+        with initialize_config_dir(str(built_in("conf")), version_base="1.3"):
+            composed = compose("config", overrides=given)
+    except (HydraException, OmegaConfBaseException, AssertionError) as error:
+        raise UsageError(_explain(error, overrides, config_dir)) from error
+    config = OmegaConf.to_object(composed)
+    if not isinstance(config, VerifyConfig):
+        raise UsageError("The configuration could not be composed; conf/config.yaml no longer follows its schema.")
+    _check_values(config)
+    return config
+
+
+def to_yaml(config: VerifyConfig) -> str:
+    """The composed configuration as YAML, for ``--cfg``."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def run_multirun(
+    models: str | None, overrides: Sequence[str], config_dir: str | None, job: Callable[[VerifyConfig], int]
+) -> int:
+    """Run ``job`` for every combination that Hydra's ``--multirun`` makes of the overrides; returns the worst code.
+
+    The model may be a sweep itself (``a,b``). Every combination is composed before the first one runs, so that a wrong
+    value costs nothing. Hydra is kept from leaving folders behind: results go to the results folder only.
+    """
+    for model, combination in _combinations(models, overrides):
+        compose_config(model, combination, config_dir)
+    codes: list[int] = []
+
+    def one(config: Any) -> None:
+        composed = OmegaConf.to_object(config)
+        if not isinstance(composed, VerifyConfig):
+            raise UsageError("The configuration could not be composed; conf/config.yaml no longer follows its schema.")
+        _check_values(composed)
+        codes.append(job(composed))
+
+    run = hydra_main(version_base="1.3", config_path=str(built_in("conf")), config_name="config")(one)
+    saved = sys.argv
+    with tempfile.TemporaryDirectory(prefix="verify-multirun-") as scratch:
+        quiet = (
+            "hydra.output_subdir=null",
+            _quoted("hydra.sweep.dir", scratch),
+            "hydra.sweep.subdir=.",
+            "hydra/job_logging=disabled",
+            "hydra/hydra_logging=disabled",
+        )
+        model_sweep = ["model=" + ",".join(_quote(name) for name in models.split(","))] if models else []
+        sys.argv = [sys.argv[0], "--multirun", *quiet, *model_sweep, *overrides, *_search_path(config_dir)]
+        try:
+            run()
+        finally:
+            sys.argv = saved
+    return worst(codes)
+
+
+def worst(codes: Sequence[int]) -> int:
+    """One exit code for several runs: a claim that does not hold (1) outranks a failure, which outranks the rest."""
+    for code in (1, 4, 2, 3):
+        if code in codes:
+            return code
+    return 0
+
+
+def _combinations(models: str | None, overrides: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
+    """Every single run of a multirun: its model, then its overrides."""
+    try:
+        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
+    except HydraException as error:
+        raise UsageError(_explain(error, overrides)) from error
+    choices: list[list[str]] = []
+    for text, override in zip(overrides, parsed, strict=True):
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([text])
+    names: list[str | None] = [*models.split(",")] if models else [None]
+    return ((model, list(combination)) for model in names for combination in itertools.product(*choices))
+
+
+def _register() -> None:
+    store = ConfigStore.instance()
+    store.store(name="schema", node=VerifyConfig)
+    store.store(group="policy", name="schema", node=PolicyConfig)
+    store.store(group="engine", name="schema", node=EngineConfig)
+    store.store(group="suite", name="schema", node=SuiteConfig)
+    GlobalHydra.instance().clear()
+
+
+def _check_keys(overrides: Sequence[str]) -> None:
+    try:
+        parsed = [(text, OverridesParser.create().parse_override(text)) for text in overrides]
+    except HydraException as error:
+        raise UsageError(_explain(error, overrides)) from error
+    for text, override in parsed:
+        key = override.key_or_group
+        if key == "model":
+            raise UsageError(f"{text}: the model is the first argument: verify check MODEL key=value …")
+        if key.split(".")[0].split("/")[0] == "hydra":
+            continue
+        names = key.split(".")
+        owner: type[Any] = VerifyConfig
+        prefix = ""
+        for depth, name in enumerate(names):
+            allowed = [item.name for item in fields(owner)]
+            if name not in allowed:
+                raise UsageError(f"{text}: there is no {prefix + name!r} to set. {suggestion(name, allowed)}")
+            if depth + 1 < len(names):
+                child = _schema_of(get_type_hints(owner)[name])
+                if child is None:
+                    raise UsageError(f"{text}: {prefix + name} has no parts to set.")
+                owner, prefix = child, f"{prefix}{name}."
+
+
+def _schema_of(hint: Any) -> type[Any] | None:
+    """The dataclass in a type hint such as ``SuiteConfig | None``, if there is one."""
+    return next((part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part)), None)
+
+
+def _check_values(config: VerifyConfig) -> None:
+    device = config.engine.device
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"engine.device={device}: {suggestion(device, ('auto', 'cpu', 'cuda', 'cuda:0', 'mps'))}")
+    if config.engine.dtype not in DTYPES:
+        raise UsageError(f"engine.dtype={config.engine.dtype}: {suggestion(config.engine.dtype, DTYPES)}")
+    for name, value, least in (
+        ("limit", config.limit, 1),
+        ("engine.batch_size", config.engine.batch_size, 1),
+        ("engine.token_budget", config.engine.token_budget, 1),
+        ("engine.processes", config.engine.processes, 1),
+        ("engine.threads", config.engine.threads, 1),
+        ("override.max_length", config.override.max_length, 1),
+        ("seed", config.seed, 0),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"{name}={value}: must be a whole number of at least {least}.")
+    for name, listed in (("tasks", config.tasks), ("task_path", config.task_path)):
+        if any(not isinstance(item, str) for item in listed or ()):
+            raise UsageError(f"{name}={listed}: must be a list of names such as [a,b].")
+    if not 0 <= config.policy.probe_share <= 1:
+        raise UsageError(f"policy.probe_share={config.policy.probe_share}: must be a fraction from 0 to 1.")
+    if not 0 <= config.policy.tolerance < 1:
+        raise UsageError(
+            f"policy.tolerance={config.policy.tolerance}: must be a fraction from 0 to 1 (0.001 is a tenth of a point)."
+        )
+
+
+def _search_path(config_dir: str | None) -> list[str]:
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).expanduser().resolve()
+    if not folder.is_dir():
+        raise UsageError(f"--config-dir {config_dir}: there is no such folder.")
+    return [_quoted("hydra.searchpath", f"file://{folder}", listed=True)]
+
+
+def _explain(error: BaseException, overrides: Sequence[str], config_dir: str | None = None) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    if found := re.search(r"Could not find '(\w+)/([^']+)'", text):
+        group, name = found.groups()
+        folders = [built_in("conf"), *([Path(config_dir).expanduser()] if config_dir else [])]
+        names = [file.stem for folder in folders for file in (folder / group).glob("*.yaml")]
+        return f"{group}={name}: there is no such {group}. {suggestion(name, names)}"
+    if found := re.search(r"Invalid value assigned: (\w+) is not a ListConfig.*full_key: (\S+)", text):
+        return f"{found[2]}: must be a list such as [a,b]."
+    if found := re.search(r"Value '(.*?)' of type '\w+' could not be converted to (\w+).*?full_key: (\S+)", text):
+        value, wanted, key = found.groups()
+        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+        return f"{key}={value}: must be {kinds.get(wanted, wanted)}."
+    given = ", ".join(overrides) or "(none)"
+    return f"The configuration cannot be composed from {given}: {text}"
+
+
+def _quoted(key: str, value: str, *, listed: bool = False) -> str:
+    return f"{key}=[{_quote(value)}]" if listed else f"{key}={_quote(value)}"
+
+
+def _quote(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,16 @@
+"""Helping with a mistyped word: every error that refuses a name says which names exist."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggestion(word: str, allowed: Iterable[str]) -> str:
+    """The end of an error message: the nearest spelling, if one is near, and the allowed words.
+
+    >>> suggestion("colums", ["columns", "kind"])
+    'Did you mean "columns"? Allowed: columns, kind.'
+    """
+    options = sorted(set(allowed))
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    hint = f'Did you mean "{near[0]}"? ' if near else ""
+    return f"{hint}Allowed: {', '.join(options) or '(none)'}."
