@@ -25,6 +25,12 @@ class DataError(VerifyError):
     """A data set could not be loaded, or lacks what the task says that it has."""
 
 
+class NotComparableError(VerifyError):
+    """The claim cannot be checked with what is at hand: other labels, no references, other data than claimed."""
+
+    exit_code = 3
+
+
 class EngineError(VerifyError):
     """Inference failed."""
 

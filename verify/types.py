@@ -170,6 +170,7 @@ class TaskSpec:
     labels: tuple[str, ...] | None = None
     label_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
     split_aliases: Mapping[str, str] = field(default_factory=dict)
 
 
