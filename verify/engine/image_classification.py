@@ -1,0 +1,57 @@
+"""Images to one class, preprocessed by the checkpoint's own processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.engine.job import Job, Prepared
+from verify.engine.load import class_names, load_model
+from verify.errors import DataError, EngineError
+from verify.tasks.data import Examples
+
+IMAGES_PER_BATCH = 32
+
+
+def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) -> Prepared:
+    """Load the image processor and the model; images are decoded and preprocessed batch by batch."""
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    model = load_model(AutoModelForImageClassification, job.model_folder, job.dtype)
+    try:
+        processor = AutoImageProcessor.from_pretrained(
+            job.model_folder, local_files_only=True, trust_remote_code=False, use_fast=True
+        )
+    except Exception as error:
+        raise EngineError(
+            f"The image processor could not be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]} "
+            "The repository must hold a preprocessor_config.json that this version of transformers knows."
+        ) from error
+    mode = "L" if getattr(model.config, "num_channels", 3) == 1 else "RGB"
+
+    def collate(positions: Sequence[int]) -> Any:
+        images = examples.column("image", rows[list(positions)].tolist())
+        if any(not hasattr(image, "convert") for image in images):
+            raise DataError(
+                f"The column {examples.columns['image']!r} holds no images. Correct columns.image in the task file."
+            )
+        return processor(images=[image.convert(mode) for image in images], return_tensors="pt")
+
+    settings = {
+        name: getattr(processor, name, None) for name in ("size", "crop_size", "do_center_crop", "crop_pct", "resample")
+    }
+    return Prepared(
+        model=model,
+        model_labels=class_names(model.config),
+        lengths=np.ones(len(rows), dtype=np.int64),
+        collate=collate,
+        token_budget=IMAGES_PER_BATCH,
+        settings={
+            "processor": type(processor).__name__,
+            "mode": mode,
+            **{name: str(value) for name, value in settings.items() if value is not None},
+        },
+    )
