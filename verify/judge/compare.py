@@ -1,0 +1,262 @@
+"""A claim and a measurement of the same examples → a verdict.
+
+A full rerun of the same split has no sampling error. What remains is rounding (the print interval) and numerical noise
+(the flip budget, measured). Everything outside of both is a difference, and its size is stated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from verify.errors import BlockedError, NotComparableError, VerifyError
+from verify.judge.intervals import allowed, contains, if_cut
+from verify.metrics.registry import METRICS, readings
+from verify.tasks.data import DIFFERENT_DATA
+from verify.tasks.match import Match
+from verify.types import Claim, Interval, Measurement, Rung, Score, Unit, Verdict, VerdictKind
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One thing that the claim's metric may mean, and how the measurement compares, all in the claim's unit."""
+
+    metric: str
+    score: Score
+    measured: float
+    interval: Interval
+
+    @property
+    def fits(self) -> bool:
+        return contains(self.interval, self.measured)
+
+    @property
+    def distance(self) -> float:
+        return max(self.interval.low - self.measured, self.measured - self.interval.high, 0.0)
+
+
+def judge(claim: Claim, match: Match, measurement: Measurement, tolerance: float = 0.0) -> Verdict:
+    """The verdict on a claim for which ``match`` found the task that ``measurement`` measured.
+
+    ``tolerance`` (a fraction; for raw metrics in the metric's unit) is the policy's own allowance on top of rounding
+    and flips.
+    """
+    found = _readings(claim, measurement, tolerance)
+    if not found:
+        return unmeasurable(claim, match, measurement)
+    if not measurement.is_full:
+        return _partial(claim, match, measurement, found[0])
+    standard = found[0] if len(found) == 1 or found[0].metric.endswith("_binary") else None
+    fitting = [reading for reading in found if reading.fits]
+    if standard is not None and standard.fits:
+        return _reproduced(claim, match, measurement, standard)
+    if fitting and len(fitting) == len(found):
+        return _reproduced(claim, match, measurement, fitting[0])
+    if fitting:
+        return _underspecified(claim, match, measurement, found, fitting)
+    nearest = standard or min(found, key=lambda reading: reading.distance)
+    if contains(if_cut(claim), nearest.measured):
+        return _reproduced(claim, match, measurement, nearest, cut=True)
+    return _differs(claim, match, measurement, nearest)
+
+
+def unmeasurable(claim: Claim, match: Match, measurement: Measurement | None = None) -> Verdict:
+    """The verdict on a claim whose metric this task's kind does not give."""
+    kind = match.task.kind if match.task else "this task"
+    known = sorted(measurement.scores) if measurement else sorted(METRICS)
+    undefined = next((note for note in (measurement.notes if measurement else ()) if claim.metric in note), None)
+    return Verdict(
+        VerdictKind.UNVERIFIABLE,
+        claim,
+        rule="metric not measured",
+        reason=undefined or f"The metric {claim.metric} is not measured for {kind}.",
+        next_step=f"Measured are: {', '.join(known)}. A task may name any `evaluate` module under metrics.",
+        task=match.task.name if match.task else None,
+        split=match.split or None,
+        notes=match.notes,
+    )
+
+
+def no_task(claim: Claim, match: Match) -> Verdict:
+    """The verdict on a claim that no task can check."""
+    return Verdict(
+        VerdictKind.UNVERIFIABLE,
+        claim,
+        rule="no task",
+        reason=match.reason,
+        next_step=match.next_step,
+        notes=match.notes,
+    )
+
+
+def failed(claim: Claim, match: Match, error: VerifyError, retry: str) -> Verdict:
+    """The verdict on a claim whose measurement ended in ``error``; ``retry`` is the command that tries again."""
+    if isinstance(error, BlockedError):
+        kind, rule, step = VerdictKind.BLOCKED, "safety gate", None
+    elif isinstance(error, NotComparableError):
+        kind, rule, step = VerdictKind.UNVERIFIABLE, "not comparable", None
+    else:
+        kind, rule, step = VerdictKind.ERROR, "the run failed", f"To try again: {retry}"
+    name = match.task.name if match.task else None
+    return Verdict(kind, claim, rule, str(error), step, task=name, split=match.split or None, notes=match.notes)
+
+
+def _readings(claim: Claim, measurement: Measurement, tolerance: float) -> list[_Reading]:
+    two_classes = any(name.endswith("_binary") for name in measurement.scores)
+    names = readings(claim.metric, 2 if two_classes else 3) if claim.metric in METRICS else (claim.metric,)
+    found = []
+    for name in names:
+        score = measurement.scores.get(name)
+        if score is not None and not _wrong_scale(claim, name):
+            interval = allowed(claim, score.budget + tolerance)
+            found.append(_Reading(name, score, score.value * claim.scale, interval))
+    return found
+
+
+def _wrong_scale(claim: Claim, metric: str) -> bool:
+    """A percentage of a raw metric, such as a loss, has no meaning."""
+    return metric in METRICS and METRICS[metric].unit is Unit.RAW and claim.unit is Unit.PERCENT
+
+
+def _verdict(
+    kind: VerdictKind,
+    claim: Claim,
+    match: Match,
+    measurement: Measurement,
+    reading: _Reading,
+    rule: str,
+    reason: str,
+    next_step: str | None = None,
+) -> Verdict:
+    return Verdict(
+        kind,
+        claim,
+        rule,
+        reason,
+        next_step,
+        task=measurement.task,
+        split=measurement.split,
+        rung=Rung.FULL if measurement.is_full else Rung.SAMPLED,
+        measured=reading.measured,
+        delta=reading.measured - claim.value,
+        interval=reading.interval,
+        n=measurement.n,
+        population=measurement.population,
+        flips=measurement.flips,
+        probed=measurement.probed,
+        notes=(*claim.notes, *match.notes, *measurement.notes),
+        result=measurement.result,
+    )
+
+
+def _reproduced(
+    claim: Claim, match: Match, measurement: Measurement, reading: _Reading, *, cut: bool = False
+) -> Verdict:
+    if cut:
+        rule = "inside the print interval of a number cut instead of rounded"
+        why = f"{_value(claim, reading.measured)} agrees with {claim.literal} if the card cut the number off"
+    elif contains(claim.interval, reading.measured):
+        rule = "inside the print interval"
+        why = f"{_value(claim, reading.measured)} agrees with the digits printed"
+    else:
+        rule = "inside the print interval widened by the flip budget and the tolerance"
+        why = f"{_value(claim, reading.measured)} differs by no more than numerical noise explains"
+    read = f" (read as {reading.metric})" if reading.metric != claim.metric else ""
+    return _verdict(
+        VerdictKind.REPRODUCED,
+        claim,
+        match,
+        measurement,
+        reading,
+        rule,
+        f"All {measurement.n} examples of {measurement.split} were run: {why}{read}.",
+    )
+
+
+def _differs(claim: Claim, match: Match, measurement: Measurement, reading: _Reading) -> Verdict:
+    better = METRICS[reading.metric].greater_is_better if reading.metric in METRICS else True
+    overstated = (reading.measured < claim.value) == better
+    size = _size(claim, abs(reading.measured - claim.value))
+    budget = reading.score.budget * claim.scale
+    measured = (
+        f"The card says {claim.literal}; all {measurement.n} examples of {measurement.split} give "
+        f"{_value(claim, reading.measured)}"
+    )
+    if different := next((note for note in measurement.notes if note.startswith(DIFFERENT_DATA)), None):
+        return _verdict(
+            VerdictKind.UNVERIFIABLE,
+            claim,
+            match,
+            measurement,
+            reading,
+            "other data than claimed",
+            f"{measured}, but {different}.",
+            "Get the data that the task describes, or correct `rows` in the task file.",
+        )
+    if not match.split_known:
+        return _verdict(
+            VerdictKind.UNDERSPECIFIED,
+            claim,
+            match,
+            measurement,
+            reading,
+            "the split is not stated",
+            f"{measured}, {size} away; but the card does not say which split it means, and the data have several.",
+            "Name the split that is meant: override.split=NAME.",
+        )
+    return _verdict(
+        VerdictKind.OVERSTATED if overstated else VerdictKind.UNDERSTATED,
+        claim,
+        match,
+        measurement,
+        reading,
+        "outside the print interval widened by the flip budget and the tolerance",
+        f"{measured}, {size} {'worse' if overstated else 'better'} than claimed; rounding and numerical noise explain "
+        f"at most {_size(claim, budget + (claim.interval.high - claim.interval.low) / 2)}.",
+        "Compare the settings below with the author's (split, preprocessing, revision), or ask the author.",
+    )
+
+
+def _underspecified(
+    claim: Claim, match: Match, measurement: Measurement, found: list[_Reading], fitting: list[_Reading]
+) -> Verdict:
+    listed = ", ".join(f"{reading.metric} {_value(claim, reading.measured)}" for reading in found)
+    fit = " and ".join(reading.metric for reading in fitting)
+    return _verdict(
+        VerdictKind.UNDERSPECIFIED,
+        claim,
+        match,
+        measurement,
+        fitting[0],
+        "the average is not stated",
+        f"The card says {claim.metric} {claim.literal} and not which average it means: {listed}. It agrees with {fit}.",
+        "Ask the author which average was reported.",
+    )
+
+
+def _partial(claim: Claim, match: Match, measurement: Measurement, reading: _Reading) -> Verdict:
+    missing = measurement.population - measurement.n
+    return _verdict(
+        VerdictKind.INCONCLUSIVE,
+        claim,
+        match,
+        measurement,
+        reading,
+        "only a sample was run",
+        f"{measurement.n} of {measurement.population} examples of {measurement.split} give "
+        f"{_value(claim, reading.measured)} against {claim.literal} on the card; a part of the split settles nothing.",
+        f"Run the {missing} missing examples: the same command without limit goes on from here.",
+    )
+
+
+def _value(claim: Claim, value: float) -> str:
+    """A measured value with one digit more than the claim prints, within reason."""
+    decimals = len(claim.literal.partition(".")[2].rstrip("%")) + 1
+    least = 2 if claim.unit is Unit.PERCENT else 4
+    return f"{value:.{min(max(decimals, least), least + 2)}f}"
+
+
+def _size(claim: Claim, difference: float) -> str:
+    if claim.unit is Unit.RAW:
+        return f"{difference:.3g}"
+    points = difference if claim.unit is Unit.PERCENT else difference * 100
+    return f"{points:.2f} points"

@@ -1,0 +1,71 @@
+"""What is happening right now, on standard error: a bar with an ETA in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+_PASS = {"predictions": "examples", "probe": "second configuration"}
+
+
+class ProgressView:
+    """Follows the events of one measurement; use it as a context manager."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        self._title, self._console = title, console
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._done: dict[tuple[str, int], int] = {}
+        self._totals: dict[tuple[str, int], int] = {}
+        self._last_line = 0.0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> ProgressView:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Show one event of the engine: a stage, the start of a pass, or rows done by one process."""
+        if event["event"] == "stage":
+            self._show(str(event["stage"]), None, None)
+            return
+        key = (str(event["pass"]), int(event["rank"]))
+        self._totals[key] = int(event["total"])
+        self._done[key] = int(event.get("done", 0))
+        name = key[0]
+        total = sum(count for (one, _), count in self._totals.items() if one == name)
+        done = sum(count for (one, _), count in self._done.items() if one == name)
+        if total:
+            self._show(_PASS.get(name, name), done, total)
+
+    def _show(self, what: str, done: int | None, total: int | None) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=f"{self._title}: {what}", completed=done or 0, total=total)
+            return
+        now = time.monotonic()
+        if total is None or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            count = f" {done} of {total}" if total else ""
+            self._console.print(f"{self._title}: {what}{count} ({now - self._started:.0f} s)", highlight=False)

@@ -1,0 +1,188 @@
+"""``verify check``: from a model's id to a verdict on each of its claims."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from verify import hub
+from verify.claims.extract import read_claims
+from verify.config import VerifyConfig, worst
+from verify.errors import UsageError, VerifyError
+from verify.judge.compare import failed, judge, no_task, unmeasurable
+from verify.measure import FOREIGN, Subject, check_metrics, measure
+from verify.metrics.registry import METRICS
+from verify.report.export import check_object
+from verify.report.progress import ProgressView
+from verify.report.terminal import show_verdicts, summary
+from verify.store import slug, write_json
+from verify.tasks.match import Match, match_claim
+from verify.tasks.registry import Registry, load_registry
+from verify.types import Claim, Measurement, TaskSpec, Verdict, VerdictKind
+
+HOLDS, DOES_NOT_HOLD, NOTHING_SETTLED, ERRORS = 0, 1, 3, 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``verify check`` found out about one model."""
+
+    model: str
+    revision: str | None
+    verdicts: tuple[Verdict, ...]
+    unclaimed: tuple[Measurement, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 every settled claim holds; 1 at least one does not; 3 nothing was settled; 4 a measurement failed."""
+        holds = [verdict.kind.holds for verdict in self.verdicts]
+        if False in holds:
+            return DOES_NOT_HOLD
+        if any(verdict.kind is VerdictKind.ERROR for verdict in self.verdicts):
+            return ERRORS
+        return HOLDS if True in holds else NOTHING_SETTLED
+
+
+def run(config: VerifyConfig, *, as_json: bool, console: Console | None = None) -> int:
+    """Check the model of ``config``, or every model of its suite; prints, stores and returns the exit code.
+
+    With ``as_json``, one object a line goes to standard output and everything else to standard error.
+    """
+    err = console or Console(stderr=True, highlight=False)
+    registry = load_registry(config.task_path)
+    models, only = _models(config), _asked_tasks(config, registry)
+    codes = []
+    for model in models:
+        try:
+            outcome = check_model(model, config, registry, only, err)
+        except UsageError:
+            raise
+        except VerifyError as error:
+            if len(models) == 1:
+                raise
+            err.print(f"[red]{model}[/red]: {error}", highlight=False)
+            codes.append(error.exit_code)
+            continue
+        _report(outcome, config, as_json=as_json, several=len(models) > 1, err=err)
+        codes.append(outcome.exit_code)
+    return worst(codes)
+
+
+def check_model(
+    reference: str, config: VerifyConfig, registry: Registry, only: Sequence[str] | None, err: Console
+) -> Outcome:
+    """Read the claims of one model, measure what they are about, and judge them.
+
+    Raises a VerifyError if the repository itself cannot be read; whatever fails later becomes the verdict of the claims
+    concerned.
+    """
+    repository = hub.resolve(reference)
+    claims = read_claims(hub.texts(repository), repository.model, repository.revision).claims
+    matches = [match_claim(claim, registry, only=only, split=config.override.split) for claim in claims]
+    cells = _cells(claims, matches, [registry[name] for name in only or ()], config)
+    results: dict[tuple[str, str], Measurement | VerifyError] = {}
+    if cells:
+        try:
+            hub.check_safety(repository)
+            repository = hub.fetch_weights(repository)
+            hub.check_safety(repository)
+            subject = Subject(repository.model, repository.revision, repository.folder, hub.digests(repository))
+        except VerifyError as error:
+            results = dict.fromkeys(cells, error)
+        else:
+            results = {cell: _measured(subject, task, cell[1], config, err) for cell, task in cells.items()}
+    retry = shlex.join(["verify", "check", reference])
+    verdicts = tuple(
+        _verdict(claim, match, results, config, retry) for claim, match in zip(claims, matches, strict=True)
+    )
+    claimed = {(match.task.name, match.split) for match in matches if match.task}
+    unclaimed = []
+    for cell, result in results.items():
+        if cell not in claimed:
+            if isinstance(result, VerifyError):
+                raise result
+            unclaimed.append(result)
+    return Outcome(repository.model, repository.revision, verdicts, tuple(unclaimed))
+
+
+def _cells(
+    claims: Sequence[Claim], matches: Sequence[Match], asked: Sequence[TaskSpec], config: VerifyConfig
+) -> dict[tuple[str, str], TaskSpec]:
+    """What must be measured: (task, split) for every measurable claim, and for every task asked for by name."""
+    cells = {
+        (match.task.name, match.split): match.task
+        for claim, match in zip(claims, matches, strict=True)
+        if match.task is not None and _is_measurable(claim, match.task)
+    }
+    covered = {name for name, _ in cells}
+    for task in asked:
+        if task.name not in covered:
+            cells[(task.name, config.override.split or task.dataset.split)] = task
+    for task in cells.values():
+        check_metrics(task)
+    return cells
+
+
+def _is_measurable(claim: Claim, task: TaskSpec) -> bool:
+    return claim.metric in METRICS or any(name.startswith(FOREIGN) for name in task.metrics)
+
+
+def _measured(
+    subject: Subject, task: TaskSpec, split: str, config: VerifyConfig, err: Console
+) -> Measurement | VerifyError:
+    try:
+        revision = config.override.dataset_revision or task.dataset.revision
+        if task.dataset.data_files is None:
+            revision = hub.dataset_revision(task.dataset.path, revision)
+        with ProgressView(f"{subject.model} on {task.name}", err) as view:
+            return measure(subject, task, split, config, revision, view.emit)
+    except UsageError:
+        raise
+    except VerifyError as error:
+        return error
+
+
+def _verdict(
+    claim: Claim,
+    match: Match,
+    results: dict[tuple[str, str], Measurement | VerifyError],
+    config: VerifyConfig,
+    retry: str,
+) -> Verdict:
+    if match.task is None:
+        return no_task(claim, match)
+    result = results.get((match.task.name, match.split))
+    if result is None or not _is_measurable(claim, match.task):
+        return unmeasurable(claim, match)
+    if isinstance(result, VerifyError):
+        return failed(claim, match, result, retry)
+    return judge(claim, match, result, config.policy.tolerance)
+
+
+def _models(config: VerifyConfig) -> list[str]:
+    if config.model:
+        return [config.model]
+    if config.suite and config.suite.models:
+        return config.suite.models
+    raise UsageError("Name a model: verify check MODEL, where MODEL is ORG/NAME, ORG/NAME@revision or a folder.")
+
+
+def _asked_tasks(config: VerifyConfig, registry: Registry) -> list[str] | None:
+    asked = config.tasks if config.tasks is not None else (config.suite.tasks if config.suite else None)
+    return None if asked is None else [registry.find(name).name for name in asked]
+
+
+def _report(outcome: Outcome, config: VerifyConfig, *, as_json: bool, several: bool, err: Console) -> None:
+    found = check_object(outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.unclaimed)
+    write_json(Path(config.results) / slug(outcome.model) / "verdicts.json", found)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=None if several else 1))  # noqa: T201
+    console = err if as_json else Console(file=sys.stdout, highlight=False)
+    show_verdicts(console, outcome.model, outcome.verdicts, outcome.unclaimed)
+    err.print(summary(outcome.verdicts))
