@@ -85,13 +85,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where a claim was read: 1-based lines of a file of the repository, and the literal text there."""
+    """Where a claim was read: 1-based lines of a file of the repository, and the literal text there.
+
+    ``literal`` is the number as it is printed in this place, which lines ``line`` to ``end_line`` contain.
+    """
 
     source: Source
     file: str
     line: int
     end_line: int
     quote: str
+    literal: str = ""
 
 
 @dataclass(frozen=True)
