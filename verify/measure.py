@@ -168,10 +168,15 @@ def _score(
     if info is None or rows is None or predictions is None or len(predictions.example) != len(rows):
         raise StoreError(f"The run folder {folder.path} lacks rows after a run. Delete it and run the command again.")
     scores, notes = score_all(predictions)
-    flips = 0
-    if probe is not None:
-        budgets, flips = flip_budget(predictions, probe, scores)
-        scores = {name: replace(score, budget=budgets.get(name, 0.0)) for name, score in scores.items()}
+    if probe is None:
+        probe = replace(
+            predictions,
+            example=predictions.example[:0],
+            logits=predictions.logits[:0],
+            reference=predictions.reference[:0],
+        )
+    budgets, flips = flip_budget(predictions, probe, scores)
+    scores = {name: replace(score, budget=budgets.get(name, 0.0)) for name, score in scores.items()}
     for name in task.metrics:
         if name.startswith(FOREIGN):
             from verify.metrics.bridge import foreign
@@ -184,7 +189,7 @@ def _score(
         n=len(rows),
         population=int(info["population"]),
         scores=scores,
-        probed=0 if probe is None else len(probe.example),
+        probed=len(probe.example),
         flips=flips,
         provenance={
             "model": subject.model,

@@ -1,0 +1,96 @@
+"""Metrics that are not this package's own: any `evaluate` module that a task names as ``evaluate:NAME_OR_PATH``.
+
+Loading such a module runs its Python code, with the rights of whoever started the run. A task file that names one is
+therefore a deliberate choice of its author and of the person who uses it; the built-in tasks name none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verify.errors import VerifyError
+from verify.metrics.classification import predicted_labels
+from verify.metrics.registry import METRICS
+from verify.metrics.undefined import UndefinedScoreError
+from verify.types import Predictions
+
+PREFIX = "evaluate:"
+
+
+def foreign(name: str, predictions: Predictions) -> dict[str, float]:
+    """Load an `evaluate` module, run it, and return every number of its result under the module's own keys.
+
+    **This runs the module's Python code.** ``name`` (with or without ``evaluate:``) is whatever ``evaluate.load``
+    takes: a script, a folder that holds a script of the same name, or a module on the Hub. The module gets lists:
+    predicted and reference label ids (a class that the data set lacks is an id below 0), or floats for a regression.
+    Entries of the result that are not numbers (per-class arrays, texts) are left out.
+
+    Raises:
+        VerifyError: if the module cannot be loaded, fails on these inputs, or returns no number.
+        UndefinedScoreError: if it returns a number that is not finite.
+    """
+    path = name.removeprefix(PREFIX)
+    loaded = _load(path)
+    if predictions.label_of_logit is None:
+        predicted: list[Any] = predictions.logits[:, 0].astype(np.float64).tolist()
+    else:
+        predicted = predicted_labels(predictions.logits, predictions.label_of_logit).tolist()
+    try:
+        result = loaded.compute(predictions=predicted, references=predictions.reference.tolist())
+    except Exception as error:
+        kind = "numbers" if predictions.is_regression else "label ids"
+        raise VerifyError(
+            f"The evaluate module {path} failed on the {kind} of this run ({type(error).__name__}: {_brief(error)}). "
+            "It must take predictions and references as flat lists and need no further arguments; a small local module "
+            "can pass on arguments such as an average."
+        ) from error
+    return _numbers(path, result)
+
+
+def _load(path: str) -> Any:
+    import evaluate
+
+    try:
+        return evaluate.load(path)
+    except Exception as error:
+        if Path(path).exists():
+            why = "The path exists, but holds no module that loads."
+        else:
+            why = "It is no local path, and the Hub did not give it: offline, or it has no module of this name."
+        own = f' The metric "{path}" is built in: write it without "{PREFIX}".' if path in METRICS else ""
+        raise VerifyError(
+            f"The evaluate module {path} could not be loaded ({type(error).__name__}: {_brief(error)}). {why}{own} "
+            f"A local path works with no network: {PREFIX}PATH/NAME.py, or a folder NAME that holds NAME.py. Loading a "
+            "module runs its Python code, so name only modules that you trust."
+        ) from error
+
+
+def _numbers(path: str, result: Any) -> dict[str, float]:
+    if not isinstance(result, Mapping):
+        raise VerifyError(
+            f"The evaluate module {path} returned {type(result).__name__}, not a mapping of names to numbers."
+        )
+    numbers: dict[str, float] = {}
+    for key, value in result.items():
+        scalar = value.item() if isinstance(value, np.generic | np.ndarray) and value.size == 1 else value
+        if isinstance(scalar, Real) and not isinstance(scalar, bool):
+            numbers[str(key)] = float(scalar)
+    if not numbers:
+        kinds = ", ".join(f"{key}: {type(value).__name__}" for key, value in result.items()) or "nothing"
+        raise VerifyError(f"The evaluate module {path} returned no number ({kinds}), so there is no score to compare.")
+    for key, number in numbers.items():
+        if not math.isfinite(number):
+            raise UndefinedScoreError(f"{key} of the evaluate module {path} is undefined: it came out as {number}.")
+    return numbers
+
+
+def _brief(error: Exception) -> str:
+    """Return the error's text on one line, shortened: some libraries print whole tables of inputs."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:299]}…"

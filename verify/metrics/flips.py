@@ -1,0 +1,146 @@
+"""The flip budget: how far a score may move between two sound configurations of the same run.
+
+Batch size, padding, kernels and dtype change the last bits of the logits. A predicted label flips only where two
+classes are nearly tied, and such a flip is as likely to help as to hurt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.errors import EngineError
+from verify.metrics.classification import LABEL_METRICS, ClassCounts, class_counts, column_labels
+from verify.metrics.registry import METRICS, measure
+from verify.types import Predictions, Score
+
+NEAR_TIES = 50
+"""The number of smallest-margin examples from which the effect of one flip is estimated."""
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def top_two(logits: NDArray[np.float32]) -> tuple[Indices, Indices, NDArray[np.float32]]:
+    """Return the columns of the largest and second largest logit and the margin between them, each [N].
+
+    The first column wins a tie. With a single column both are column 0 and the margin is infinite.
+    """
+    rows, first = np.arange(len(logits)), logits.argmax(axis=1)
+    if logits.shape[1] < 2:
+        return first, first, np.full(len(logits), np.inf, np.float32)
+    others = logits.copy()
+    others[rows, first] = -np.inf
+    second = others.argmax(axis=1)
+    return first, second, logits[rows, first] - logits[rows, second]
+
+
+def flip_budget(
+    predictions: Predictions, probe: Predictions, scores: Mapping[str, Score]
+) -> tuple[dict[str, float], int]:
+    """Return the budget of each score (in the score's own unit), and the number F of labels that the probe changed.
+
+    ``probe`` holds m of the run's N examples, run a second time in another configuration: for a classifier those with
+    the smallest margin between the two largest logits, for a regression a random share.
+
+    *Labels.* Having seen F flips, the posterior mean of a Poisson number of flips under a flat prior is F + 1. Flips of
+    random sign then have a net standard deviation of sqrt(F + 1) · s, where s is the root mean square of the change in
+    the metric when one example's prediction becomes its runner-up, over the ``NEAR_TIES`` smallest margins. Two
+    standard deviations are allowed. For top5_accuracy the near ties are those of fifth and sixth place; the probe is
+    not aimed at them, so all examples count as flipped whose margin there is within the largest change of a margin
+    that the probe showed.
+
+    *Values.* Every metric is also measured with the probed rows replaced by the probe's. Twice the change, scaled by
+    sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics. For a label metric the probe already
+    holds every row that can flip, so the change itself is taken, where it is larger. A correlation that the
+    replacement leaves undefined counts as 0.
+
+    Without a probe (m = 0) F is 0, and real-valued metrics have no budget. Scores by other names than the registry's
+    (those of foreign modules) get none. O(N·C) time, whatever the number of metrics.
+
+    Raises:
+        EngineError: if the probe holds an example that the run lacks, or another number of outputs.
+    """
+    rows = _rows(predictions, probe)
+    wanted = [name for name in scores if name in METRICS]
+    budgets = dict.fromkeys(wanted, 0.0)
+    flips = 0
+    if len(rows):
+        logits = predictions.logits.copy()
+        logits[rows] = probe.logits
+        again, _ = measure(replace(predictions, logits=logits), only=wanted)
+        scale = 2 * math.sqrt(len(predictions.example) / len(rows))
+        for name in wanted:
+            change = abs((again[name].value if name in again else 0.0) - scores[name].value)
+            budgets[name] = change if name in LABEL_METRICS else scale * change
+    if predictions.label_of_logit is not None:
+        labels = column_labels(predictions.label_of_logit)
+        flips = int((labels[probe.logits.argmax(axis=1)] != labels[predictions.logits[rows].argmax(axis=1)]).sum())
+        for name, effect in _label_effects(predictions, labels, wanted).items():
+            budgets[name] = max(budgets[name], 2 * math.sqrt(flips + 1) * effect)
+        if "top5_accuracy" in wanted:
+            budgets["top5_accuracy"] = max(budgets["top5_accuracy"], _top5_budget(predictions, probe, rows, labels))
+    return budgets, flips
+
+
+def _rows(predictions: Predictions, probe: Predictions) -> Indices:
+    if probe.logits.shape[1:] != predictions.logits.shape[1:] or probe.label_of_logit != predictions.label_of_logit:
+        raise EngineError("The second run of the probed examples has other outputs than the run. Run both again.")
+    rows = np.searchsorted(predictions.example, probe.example)
+    known = predictions.example[rows.clip(max=len(predictions.example) - 1)] == probe.example
+    if not known.all():
+        raise EngineError(
+            f"{int((~known).sum())} of {len(rows)} probed examples are not part of the run, so their flips say nothing "
+            "about it. Run both again."
+        )
+    return rows
+
+
+def _label_effects(predictions: Predictions, labels: Indices, metrics: list[str]) -> dict[str, float]:
+    """Return s for each label metric among ``metrics``: root mean square change for one flip to the runner-up."""
+    first, second, margin = top_two(predictions.logits)
+    nearest = np.argsort(margin, kind="stable")[:NEAR_TIES]
+    reference = predictions.reference.astype(np.int64)
+    counts = class_counts(labels[first], reference, also=labels)
+
+    each = np.arange(len(nearest))
+    old = np.searchsorted(counts.labels, labels[first[nearest]])
+    new = np.searchsorted(counts.labels, labels[second[nearest]])
+    truth = np.searchsorted(counts.labels, reference[nearest])
+    hits, predicted = np.tile(counts.hits, (len(each), 1)), np.tile(counts.predicted, (len(each), 1))
+    predicted[each, old] -= 1
+    predicted[each, new] += 1
+    hits[each, old] -= old == truth
+    hits[each, new] += new == truth
+    flipped = ClassCounts(counts.labels, hits, predicted, np.tile(counts.actual, (len(each), 1)))
+    return {
+        name: _root_mean_square(LABEL_METRICS[name](flipped) - LABEL_METRICS[name](counts))
+        for name in metrics
+        if name in LABEL_METRICS
+    }
+
+
+def _top5_budget(predictions: Predictions, probe: Predictions, rows: Indices, labels: Indices) -> float:
+    logits, n = predictions.logits, len(predictions.example)
+    six = np.argpartition(logits, -6, axis=1)[:, -6:]
+    order = np.take_along_axis(logits, six, axis=1).argsort(axis=1)
+    sixth, fifth = (np.take_along_axis(six, order[:, place : place + 1], axis=1)[:, 0] for place in (0, 1))
+    each = np.arange(n)
+    margin = logits[each, fifth] - logits[each, sixth]
+    nearest = np.argsort(margin, kind="stable")[:NEAR_TIES]
+    reference = predictions.reference[nearest]
+    change = (labels[sixth[nearest]] == reference).astype(np.float64) - (labels[fifth[nearest]] == reference)
+
+    near = 0
+    if len(rows):
+        largest_change = np.ptp(probe.logits - logits[rows], axis=1).max()
+        near = int((margin <= largest_change).sum())
+    return 2 * math.sqrt(near + 1) * _root_mean_square(change) / n
+
+
+def _root_mean_square(changes: Floats) -> float:
+    return float(np.sqrt(np.mean(changes**2)))
