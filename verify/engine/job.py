@@ -24,7 +24,7 @@ class Job:
 
     ``limit`` examples (None: all) of the permutation seeded by ``seed`` are run; ``probe_share`` (a fraction) of them
     run again in a second configuration. ``dtype`` is float32, bfloat16, float16 or native (as the checkpoint states).
-    ``device`` is auto, cpu, cuda, cuda:N or mps.
+    ``device`` is auto, cpu, cuda, cuda:N or mps. ``first`` loads only that many rows of the split, to try a task out.
     """
 
     model_folder: str
@@ -42,6 +42,7 @@ class Job:
     device: str
     processes: int
     threads: int
+    first: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

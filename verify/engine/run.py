@@ -7,6 +7,7 @@ a run that was killed goes on where it stopped, also with another batch size or 
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def run(job: Job, emit: Emit) -> None:
     Raises a VerifyError (BlockedError, NotComparableError, DataError, EngineError, StoreError) on any failure.
     """
     emit({"event": "stage", "stage": "loading the data"})
-    examples = load_examples(job.task, job.split, job.dataset_revision)
+    examples = load_examples(job.task, job.split, job.dataset_revision, first=job.first)
     references = np.array(examples.references(), dtype=np.float64 if examples.is_regression else np.int64)
     rows = example_order(len(examples), job.seed, job.limit)
 
@@ -47,13 +48,9 @@ def run(job: Job, emit: Emit) -> None:
     model = accelerator.prepare_model(prepared.model, evaluation_mode=True)
 
     loop = _Loop(job, prepared, model, device, folder, references, rows, accelerator)
-    loop.over(np.flatnonzero(np.isin(rows, _missing(folder, PREDICTIONS, rows))), PREDICTIONS, job.batch_size, emit)
-    accelerator.wait_for_everyone()
-
+    loop.over(_missing(folder, PREDICTIONS, rows), PREDICTIONS, job.batch_size, emit)
     probed = probe_examples(folder, rows, job.probe_share)
-    second = 1 if job.batch_size != 1 else None
-    loop.over(np.flatnonzero(np.isin(rows, _missing(folder, PROBE, probed))), PROBE, second, emit)
-    accelerator.wait_for_everyone()
+    loop.over(_missing(folder, PROBE, probed), PROBE, 1 if job.batch_size != 1 else None, emit)
     accelerator.end_training()
 
 
@@ -89,16 +86,23 @@ class _Loop:
     ) -> None:
         self.prepared, self.model, self.device, self.folder = prepared, model, device, folder
         self.references, self.rows = references, rows
+        self.accelerator = accelerator
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.token_budget = job.token_budget or prepared.token_budget
 
-    def over(self, positions: NDArray[np.int64], kind: str, batch_size: int | None, emit: Emit) -> None:
-        """Run ``positions`` and append their rows to the store under ``kind``."""
+    def over(self, examples: NDArray[np.int64], kind: str, batch_size: int | None, emit: Emit) -> None:
+        """Run ``examples`` and append their rows to the store under ``kind``.
+
+        Every process must have seen the same store when it chose ``examples``, so all wait for each other before the
+        first row is written and after the last one.
+        """
+        self.accelerator.wait_for_everyone()
+        positions = np.flatnonzero(np.isin(self.rows, examples))
         lengths = self.prepared.lengths[positions]
         batches = make_batches(lengths, token_budget=self.token_budget, batch_size=batch_size)
         mine = batches[self.rank :: self.world]
         total = sum(len(batch) for batch in mine)
-        emit({"event": "start", "pass": kind, "rank": self.rank, "total": total})
+        emit({"event": "start", "pass": kind, "rank": self.rank, "total": total, "process": os.getpid()})
         waiting: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         flushed, done = time.monotonic(), 0
         try:
@@ -112,6 +116,7 @@ class _Loop:
                     waiting, flushed = [], time.monotonic()
         finally:
             self._flush(kind, waiting)
+        self.accelerator.wait_for_everyone()
 
     def _flush(self, kind: str, waiting: list[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> None:
         if not waiting:
