@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,13 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
         settings={
             "processor": type(processor).__name__,
             "mode": mode,
-            **{name: str(value) for name, value in settings.items() if value is not None},
+            **{name: _plain(value) for name, value in settings.items() if value is not None},
         },
     )
+
+
+def _plain(value: Any) -> str:
+    """A processor's setting as text, without the parts that it leaves unset."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return str({name: part for name, part in asdict(value).items() if part is not None})
+    return str(value)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from verify.report.claims import claim_entry
 from verify.types import Measurement, Verdict
+from verify.verbs.claims import claim_entry
 
 SCHEMA = "verify.check/1"
 
@@ -17,13 +17,12 @@ def check_object(
     revision: str | None,
     exit_code: int,
     verdicts: Sequence[Verdict],
-    unclaimed: Sequence[Measurement] = (),
+    measurements: Sequence[Measurement] = (),
 ) -> dict[str, Any]:
     """The object that ``verify check --json`` prints.
 
     ``missing`` lists, for each claim that could not be settled, what stood in the way and what would help.
-    ``measurements`` holds the scores (fractions or raw) of tasks that were asked for and that the card claims nothing
-    about.
+    ``measurements`` holds every score (fractions or raw) of every task that was run, with its settings.
     """
     return {
         "schema": SCHEMA,
@@ -36,7 +35,7 @@ def check_object(
             for verdict in verdicts
             if verdict.kind.holds is None
         ],
-        "measurements": [_measurement(measurement) for measurement in unclaimed],
+        "measurements": [_measurement(measurement) for measurement in measurements],
     }
 
 

@@ -29,7 +29,7 @@ class ProgressView:
     def __enter__(self) -> ProgressView:
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
@@ -68,4 +68,6 @@ class ProgressView:
         if total is None or now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             count = f" {done} of {total}" if total else ""
-            self._console.print(f"{self._title}: {what}{count} ({now - self._started:.0f} s)", highlight=False)
+            self._console.print(
+                f"{self._title}: {what}{count} ({now - self._started:.0f} s)", highlight=False, markup=False
+            )

@@ -22,22 +22,47 @@ _STYLE = {
 }
 
 
+LITERAL_WIDTH = 9
+
+
 def show_verdicts(
-    console: Console, model: str, verdicts: Sequence[Verdict], unclaimed: Sequence[Measurement] = ()
+    console: Console, model: str, verdicts: Sequence[Verdict], measurements: Sequence[Measurement] = ()
 ) -> None:
-    """Print one row a claim, the reasons below it, and the scores of tasks about which the card claims nothing."""
+    """Print one row a claim, the reasons below it, what was run, and the scores of tasks that no claim is about."""
     if verdicts:
         console.print(_table(f"Claims of {escape(model)}", verdicts))
         for number, verdict in enumerate(verdicts, start=1):
-            console.print(f"[bold]{number}[/bold] {escape(verdict.reason)}")
-            for note in dict.fromkeys(verdict.notes):
-                console.print(f"  [dim]{escape(note)}[/dim]")
+            console.print(_paragraph(f"{number}.", f"[bold]{verdict.kind}[/bold]: {escape(verdict.reason)}"))
             if verdict.next_step and verdict.kind.holds is not True:
-                console.print(f"  → {escape(verdict.next_step)}")
+                console.print(_paragraph("", f"→ {escape(verdict.next_step)}"))
+        for note, numbers in _notes(verdicts).items():
+            console.print(_paragraph("", f"[dim]{escape(note)} ({', '.join(map(str, numbers))})[/dim]"))
     else:
         console.print(f"{escape(model)}: the card makes no claim that could be read.")
-    for measurement in unclaimed:
-        console.print(_scores(measurement))
+    claimed = {(verdict.task, verdict.split) for verdict in verdicts}
+    for measurement in measurements:
+        console.print(_paragraph("", f"[dim]{escape(_settings(measurement))}[/dim]"))
+        if (measurement.task, measurement.split) not in claimed:
+            console.print(_scores(measurement))
+
+
+def _paragraph(head: str, text: str) -> Table:
+    """A numbered paragraph that wraps inside its own column."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=3, justify="right")
+    grid.add_column(overflow="fold")
+    grid.add_row(head, text)
+    return grid
+
+
+def _notes(verdicts: Sequence[Verdict]) -> dict[str, list[int]]:
+    """Each note once, with the numbers of the claims that it is about."""
+    notes: dict[str, list[int]] = {}
+    for number, verdict in enumerate(verdicts, start=1):
+        own = () if verdict.kind.holds else verdict.claim.notes
+        for note in dict.fromkeys((*verdict.notes, *own)):
+            notes.setdefault(note, []).append(number)
+    return notes
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -50,16 +75,13 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def _table(title: str, verdicts: Sequence[Verdict]) -> Table:
     table = Table(title=title, title_justify="left")
-    for name, justify in (
-        ("", "right"),
-        ("claim", "left"),
-        ("where", "left"),
-        ("measured", "right"),
-        ("difference", "right"),
-        ("verdict", "left"),
-        ("why", "left"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("", justify="right")
+    table.add_column("claim", overflow="fold")
+    table.add_column("where", overflow="fold")
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("why", overflow="fold")
     for number, verdict in enumerate(verdicts, start=1):
         style = _STYLE.get(verdict.kind, "")
         kind = f"[{style}]{verdict.kind}[/{style}]" if style else str(verdict.kind)
@@ -79,7 +101,8 @@ def _claim(claim: Claim) -> str:
     data = "/".join(part for part in (claim.dataset or claim.dataset_name, claim.config) if part) or "(no data set)"
     split = f" {claim.split}" if claim.split else ""
     sign = "%" if claim.unit is Unit.PERCENT and "%" not in claim.literal else ""
-    return f"{claim.metric} {claim.literal}{sign}\n{data}{split}"
+    literal = claim.literal if len(claim.literal) <= LITERAL_WIDTH else f"{claim.literal[: LITERAL_WIDTH - 1]}…"
+    return f"{claim.metric} {literal}{sign}\n{data}{split}"
 
 
 def _number(verdict: Verdict, value: float | None) -> str:
@@ -94,14 +117,29 @@ def _difference(verdict: Verdict) -> str:
     if verdict.claim.unit is Unit.RAW:
         return f"{verdict.delta:+.4f}"
     points = verdict.delta if verdict.claim.unit is Unit.PERCENT else verdict.delta * 100
-    return f"{points:+.2f} points"
+    return f"{points:+.2f} pt"
+
+
+def _settings(measurement: Measurement) -> str:
+    """What was run, in one line: examples, flips, device, precision, preprocessing, revision and where it is stored."""
+    origin = measurement.provenance
+    applied = {**origin.get("preprocessing", {}), "dtype": origin.get("dtype"), "device": origin.get("device")}
+    shown = ("dtype", "device", "max_length", "processor", "size", "crop_size")
+    settings = ", ".join(f"{name} {applied[name]}" for name in shown if applied.get(name) is not None)
+    revision = f", revision {origin['model_revision'][:12]}" if origin.get("model_revision") else ""
+    return (
+        f"{measurement.task} {measurement.split}: {measurement.n} of {measurement.population} examples, "
+        f"{measurement.flips} flips in {measurement.probed} run again in a second configuration; {settings}{revision}; "
+        f"{measurement.result}"
+    )
 
 
 def _scores(measurement: Measurement) -> Table:
     share = "" if measurement.is_full else f", {measurement.n} of {measurement.population} examples"
-    table = Table(title=f"Measured on {measurement.task}, {measurement.split}{share} (no claim)", title_justify="left")
+    where = escape(f"{measurement.task}, {measurement.split}{share}")
+    table = Table(title=f"Measured on {where} (no claim)", title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, score in measurement.scores.items():
-        table.add_row(name, f"{score.value:.4f}")
+        table.add_row(escape(name), f"{score.value:.4f}")
     return table

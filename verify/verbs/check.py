@@ -36,7 +36,7 @@ class Outcome:
     model: str
     revision: str | None
     verdicts: tuple[Verdict, ...]
-    unclaimed: tuple[Measurement, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -49,12 +49,13 @@ class Outcome:
         return HOLDS if True in holds else NOTHING_SETTLED
 
 
-def run(config: VerifyConfig, *, as_json: bool, console: Console | None = None) -> int:
+def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False) -> int:
     """Check the model of ``config``, or every model of its suite; prints, stores and returns the exit code.
 
-    With ``as_json``, one object a line goes to standard output and everything else to standard error.
+    With ``as_json`` one object goes to standard output, and everything else to standard error; an object is one line if
+    there are several models, or if this run is ``one_of_several``.
     """
-    err = console or Console(stderr=True, highlight=False)
+    err = Console(stderr=True, highlight=False)
     registry = load_registry(config.task_path)
     models, only = _models(config), _asked_tasks(config, registry)
     codes = []
@@ -69,7 +70,7 @@ def run(config: VerifyConfig, *, as_json: bool, console: Console | None = None) 
             err.print(f"[red]{model}[/red]: {error}", highlight=False)
             codes.append(error.exit_code)
             continue
-        _report(outcome, config, as_json=as_json, several=len(models) > 1, err=err)
+        _report(outcome, config, as_json=as_json, on_one_line=one_of_several or len(models) > 1, err=err)
         codes.append(outcome.exit_code)
     return worst(codes)
 
@@ -102,13 +103,11 @@ def check_model(
         _verdict(claim, match, results, config, retry) for claim, match in zip(claims, matches, strict=True)
     )
     claimed = {(match.task.name, match.split) for match in matches if match.task}
-    unclaimed = []
     for cell, result in results.items():
-        if cell not in claimed:
-            if isinstance(result, VerifyError):
-                raise result
-            unclaimed.append(result)
-    return Outcome(repository.model, repository.revision, verdicts, tuple(unclaimed))
+        if isinstance(result, VerifyError) and cell not in claimed:
+            raise result
+    measurements = tuple(result for result in results.values() if isinstance(result, Measurement))
+    return Outcome(repository.model, repository.revision, verdicts, measurements)
 
 
 def _cells(
@@ -178,11 +177,11 @@ def _asked_tasks(config: VerifyConfig, registry: Registry) -> list[str] | None:
     return None if asked is None else [registry.find(name).name for name in asked]
 
 
-def _report(outcome: Outcome, config: VerifyConfig, *, as_json: bool, several: bool, err: Console) -> None:
-    found = check_object(outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.unclaimed)
+def _report(outcome: Outcome, config: VerifyConfig, *, as_json: bool, on_one_line: bool, err: Console) -> None:
+    found = check_object(outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.measurements)
     write_json(Path(config.results) / slug(outcome.model) / "verdicts.json", found)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=None if several else 1))  # noqa: T201
+        print(json.dumps(found, ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
     console = err if as_json else Console(file=sys.stdout, highlight=False)
-    show_verdicts(console, outcome.model, outcome.verdicts, outcome.unclaimed)
+    show_verdicts(console, outcome.model, outcome.verdicts, outcome.measurements)
     err.print(summary(outcome.verdicts))

@@ -56,10 +56,10 @@ def as_object(extraction: Extraction, model: str, revision: str | None) -> dict[
 
 def _entries(claims: tuple[Claim, ...]) -> list[dict[str, Any]]:
     """One entry for each place of each claim, so that every value stands as its place prints it."""
-    return [_entry(claim, evidence) for claim in claims for evidence in claim.evidence]
+    return [claim_entry(claim, evidence) for claim in claims for evidence in claim.evidence]
 
 
-def _entry(claim: Claim, evidence: Evidence) -> dict[str, Any]:
+def claim_entry(claim: Claim, evidence: Evidence) -> dict[str, Any]:
     literal = evidence.literal or claim.literal
     value, unit, interval = claim.value, claim.unit, claim.interval
     number = read_number(literal)

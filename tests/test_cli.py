@@ -1,0 +1,133 @@
+"""The command line as a user meets it: help, errors, and what it does not import."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import DEMO
+
+from verify.cli import main
+
+HEAVY = ("torch", "transformers", "datasets", "accelerate", "evaluate", "sklearn", "scipy", "pandas")
+
+
+def imported_by(code: str) -> set[str]:
+    """The top-level modules that a fresh Python has loaded after ``code``."""
+    program = f"{code}\nimport sys, json\nprint('\\n' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import verify",
+        "from verify.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from verify.cli import main\ntry: main(['check', '--help'])\nexcept SystemExit: pass",
+        f"from verify.cli import main\nmain(['claims', {str(DEMO / 'digits-vit')!r}])",
+        "from verify.cli import main\nmain(['tasks', 'list'])",
+        f"from verify.cli import main\nmain(['check', {str(DEMO / 'digits-vit')!r}, '--cfg'])",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code):
+    assert not imported_by(code).intersection(HEAVY)
+
+
+def test_help_teaches_verbs_and_exit_codes(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("check", "claims", "tasks", "exit codes", "at least one claim does not hold"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check"], ["Name a model", "ORG/NAME"]),
+        (["check", "./nowhere"], ["no folder ./nowhere"]),
+        (["check", "x/y", "polcy=strict"], ["polcy=strict", '"policy"']),
+        (["check", "x/y", "limit=many"], ["limit=many", "whole number"]),
+        (["check", "x/y", "engine.device=gpu"], ["engine.device=gpu", "cuda"]),
+        (["check", str(DEMO / "digits-vit"), "tasks=[mnits]"], ["mnits", '"mnist"']),
+        (["check", str(DEMO / "digits-vit"), "task_path=[nowhere]"], ["nowhere is not a folder"]),
+        (["check", "x/y", "z/w"], ["z/w", "key=value"]),
+        (["check", "x/y", "--multirun", "policy=default,strikt"], ["policy=strikt", '"strict"']),
+        (["claims", "./nowhere"], ["nowhere"]),
+        (["tasks", "show", "sst3"], ["sst3", '"sst2"']),
+    ],
+)
+def test_a_mistake_is_one_paragraph_that_helps(arguments, words, capsys):
+    code = main(arguments)
+    printed = capsys.readouterr()
+    assert code in (2, 4)
+    assert printed.out == ""
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("verify: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("arguments", [["chekc"], ["check", "--jsn"], ["claims"], ["claims", "a", "b"], []])
+def test_an_unknown_word_or_option_is_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: verify" in capsys.readouterr().err
+
+
+def test_options_may_stand_anywhere(capsys):
+    assert main(["check", "--cfg", "x/y", "policy=strict"]) == 0
+    first = capsys.readouterr().out
+    assert main(["check", "x/y", "--cfg", "policy=strict"]) == 0
+    assert capsys.readouterr().out == first
+    assert "probe_share: 1.0" in first
+    assert "model: x/y" in first
+
+
+def test_a_model_folder_may_have_an_equals_sign_in_its_name(tmp_path, capsys):
+    folder = tmp_path / "step=1"
+    folder.mkdir()
+    (folder / "README.md").write_text("# nothing\n")
+    assert main(["check", str(folder), f"results={tmp_path / 'r'}"]) == 3
+    assert "makes no claim" in capsys.readouterr().out
+
+
+def test_interrupting_ends_at_once_and_says_that_nothing_is_lost(tmp_path):
+    import signal
+    import time
+
+    command = [sys.executable, "-m", "verify", "check", str(DEMO / "digits-vit"), f"task_path=[{DEMO / 'tasks'}]"]
+    running = subprocess.Popen(
+        [*command, f"results={tmp_path}"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/*/*/worker.log")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert "the same command goes on from there" in err
+
+
+def test_claims_name_file_and_line(capsys):
+    assert main(["claims", str(DEMO / "digits-vit"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    lines = Path(DEMO / "digits-vit" / "README.md").read_text().splitlines()
+    assert {claim["metric"] for claim in found["claims"]} == {"accuracy", "f1_macro", "precision_macro", "recall_macro"}
+    for claim in found["claims"]:
+        assert claim["literal"] in lines[claim["line"] - 1]
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    import verify
+
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert re.fullmatch(rf"verify {re.escape(verify.__version__)}\n", capsys.readouterr().out)

@@ -1,0 +1,180 @@
+"""The command line: verbs → functions. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from verify import __version__
+from verify.errors import UsageError, VerifyError
+
+_DESCRIPTION = """\
+Check what a model card claims: read the claims, rerun the evaluation on the same weights and data, and say for every
+claim whether it holds and how far off it is.
+"""
+
+_EXIT_CODES = """\
+exit codes:
+  0  every claim that could be settled holds
+  1  at least one claim does not hold
+  2  wrong usage: command line, configuration or a task file
+  3  nothing could be settled
+  4  a repository, a data set or a run failed
+"""
+
+_CHECK = """\
+examples:
+  verify check ORG/MODEL                          check every claim on the model's card
+  verify check ORG/MODEL@revision                 the same at a branch, tag or commit
+  verify check ./my-model tasks=[sst2]            a local folder, on one task only
+  verify check ORG/MODEL policy=strict            run every example in a second configuration too
+  verify check ORG/MODEL engine.device=cpu limit=200 override.split=test
+  verify check ./my-model task_path=[./my_tasks]  with tasks of your own (YAML files)
+  verify check suite=sentiment                    every model that conf/suite/sentiment.yaml names
+  verify check ORG/A,ORG/B --multirun override.max_length=128,256
+  verify check ORG/MODEL --cfg                    print the configuration, run nothing
+
+Results are kept in results/ (results=FOLDER). The same command again answers from there; a run that was interrupted
+goes on where it stopped.
+
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one paragraph on standard error."""
+    parser = _parser()
+    parsed = _parse(parser, arguments)
+    try:
+        return int(parsed.run(parsed))
+    except VerifyError as error:
+        print(f"verify: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("verify: interrupted; what was done is kept, and the same command goes on from there.", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options may stand between the overrides, which argparse allows for subcommands only in this roundabout way."""
+    parsed, rest = parser.parse_known_args(arguments)
+    unknown = [text for text in rest if text.startswith("-")]
+    if unknown or (rest and not hasattr(parsed, "overrides")):
+        parser.error(f"unrecognised arguments: {' '.join(unknown or rest)}")
+    if rest:
+        parsed.overrides = [*parsed.overrides, *rest]
+    return parsed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="verify",
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"verify {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    _add_check(verbs)
+    _add_claims(verbs)
+    _add_tasks(verbs)
+    return parser
+
+
+def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = verbs.add_parser(
+        "check",
+        help="rerun the evaluations that a model's card claims, and judge every claim",
+        description="Rerun the evaluations that a model's card claims, and judge every claim.",
+        epilog=_CHECK + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("overrides", nargs="*", metavar="MODEL key=value", help="the model, then settings to change")
+    check.add_argument("--json", action="store_true", help="print one JSON object; everything else goes to stderr")
+    check.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
+    check.add_argument("--multirun", "-m", action="store_true", help="run every combination of a=1,2 b=3,4 (Hydra)")
+    check.add_argument("--config-dir", metavar="FOLDER", help="a folder with policy/, engine/ and suite/ of your own")
+    check.set_defaults(run=_check)
+
+
+def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    claims = verbs.add_parser(
+        "claims",
+        help="show what a card claims, without running anything",
+        description="Show what a card claims, with the place of every number. Nothing is run.",
+    )
+    claims.add_argument("target", metavar="MODEL", help="ORG/NAME[@revision], a model's folder, or a README.md")
+    shape = claims.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one JSON object")
+    shape.add_argument("--jsonl", action="store_true", help="MODEL is a folder of cards, NAME/README.md: a line each")
+    claims.set_defaults(run=_claims)
+
+
+def _add_tasks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tasks = verbs.add_parser(
+        "tasks",
+        help="list, show or try the benchmark tasks",
+        description="List, show or try the benchmark tasks, built-in ones and your own.",
+    )
+    actions = tasks.add_subparsers(metavar="ACTION", required=True)
+    for action, summary in (
+        ("list", "every task: kind, data set, split"),
+        ("show", "one task file, as it is read"),
+        ("check", "load three rows, render them, and run a tiny untrained model on them"),
+    ):
+        parser = actions.add_parser(action, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if action != "list":
+            parser.add_argument("name", metavar="NAME", help="the task's name")
+        parser.add_argument(
+            "overrides", nargs="*", metavar="task_path=[FOLDER]", help="folders with task files of your own"
+        )
+        parser.set_defaults(run=_tasks, action=action, name=None)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from verify.config import VerifyConfig, compose_config, run_multirun, to_yaml
+
+    words = list(parsed.overrides)
+    model = words.pop(0) if words and _is_model(words[0]) else None
+    for word in words:
+        if _is_model(word):
+            raise UsageError(f"{word}: not a setting of the form key=value. Only the first argument is a model.")
+    if parsed.multirun:
+        from verify.verbs.check import run
+
+        def job(config: VerifyConfig) -> int:
+            return run(config, as_json=parsed.json, one_of_several=True)
+
+        return run_multirun(model, words, parsed.config_dir, job)
+    config = compose_config(model, words, parsed.config_dir)
+    if parsed.cfg:
+        sys.stdout.write(to_yaml(config))
+        return 0
+    from verify.verbs.check import run
+
+    return run(config, as_json=parsed.json)
+
+
+def _is_model(word: str) -> bool:
+    """A model, not an override: settings have a key before their equals sign, and a path has a slash before it."""
+    return "=" not in word or ("/" in word.partition("=")[0] and not word.startswith("hydra/"))
+
+
+def _claims(parsed: argparse.Namespace) -> int:
+    from verify.verbs.claims import run
+
+    return run(parsed.target, as_json=parsed.json, as_jsonl=parsed.jsonl)
+
+
+def _tasks(parsed: argparse.Namespace) -> int:
+    from verify.verbs.tasks import run
+
+    return run(parsed.action, parsed.name, parsed.overrides)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

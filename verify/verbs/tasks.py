@@ -1,0 +1,121 @@
+"""``verify tasks list | show | check``: what can be measured, and whether a task file works."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from verify.config import compose_config
+from verify.errors import UsageError
+from verify.measure import check_metrics
+from verify.tasks.data import Examples
+from verify.tasks.registry import Registry, load_registry
+from verify.types import TaskSpec
+
+ROWS_TO_TRY = 3
+
+
+def run(action: str, name: str | None, overrides: Sequence[str]) -> int:
+    """Carry out one action. Raises UsageError for an unknown task or a wrong task file."""
+    config = compose_config(None, overrides)
+    registry = load_registry(config.task_path)
+    console = Console(file=sys.stdout, highlight=False)
+    if action == "list":
+        _list(registry, console)
+        return 0
+    task = registry.find(name or "")
+    if action == "show":
+        sys.stdout.write(f"# {task.file}\n{Path(task.file).read_text(encoding='utf-8')}")
+        return 0
+    check_metrics(task)
+    _check(task, config.override.split or task.dataset.split, console)
+    return 0
+
+
+def _list(registry: Registry, console: Console) -> None:
+    table = Table()
+    for column in ("task", "kind", "data set", "split", "rows", "metrics"):
+        table.add_column(column, justify="right" if column == "rows" else "left", overflow="fold")
+    for task in registry.values():
+        source = task.dataset
+        data = source.path + (f" {source.name}" if source.name else "")
+        rows = task.rows.get(source.split)
+        cells = (task.name, task.kind, data, source.split, str(rows or "?"), ", ".join(task.metrics))
+        table.add_row(*(escape(cell) for cell in cells))
+    console.print(table)
+
+
+def _check(task: TaskSpec, split: str, console: Console) -> None:
+    """Load three rows, render them, and send a tiny untrained model over them through the whole path."""
+    from verify.engine.job import Job
+    from verify.engine.run import run as run_job
+    from verify.engine.stub import save_stub
+    from verify.metrics.registry import measure
+    from verify.store import PREDICTIONS, RunFolder
+    from verify.tasks.data import load_examples
+
+    examples = load_examples(task, split, first=ROWS_TO_TRY)
+    if len(examples) == 0:
+        raise UsageError(f"{task.file}: the split {split} holds no rows. Choose another with override.split=NAME.")
+    console.print(_rendered(task, split, examples))
+    with tempfile.TemporaryDirectory(prefix="verify-task-") as scratch:
+        model, results = Path(scratch, "model"), Path(scratch, "run")
+        save_stub(task.kind, examples, model)
+        job = Job(
+            model_folder=str(model),
+            task=task,
+            split=split,
+            dataset_revision=None,
+            run_folder=str(results),
+            dtype="float32",
+            max_length=None,
+            limit=None,
+            seed=0,
+            probe_share=1.0,
+            batch_size=None,
+            token_budget=None,
+            device="cpu",
+            processes=1,
+            threads=1,
+            first=ROWS_TO_TRY,
+        )
+        run_job(job, lambda event: None)
+        folder = RunFolder(results)
+        predictions, info = folder.predictions(PREDICTIONS), folder.info()
+        if predictions is None or info is None:
+            raise UsageError(f"{task.file}: the trial run wrote no predictions.")
+        scores, notes = measure(predictions)
+    console.print(f"A tiny untrained model ran on {len(predictions.example)} rows: {info['label_alignment']}.")
+    for note in (*examples.notes, *notes):
+        console.print(f"  {escape(note)}")
+    console.print(f"It gives these metrics: {', '.join(sorted(scores))}.")
+    asked = [name for name in task.metrics if not name.startswith("evaluate:")]
+    if lost := [name for name in asked if not any(re.fullmatch(f"{name}(_.*)?", score) for score in scores)]:
+        console.print(f"[yellow]Not measured on these rows: {', '.join(lost)}.[/yellow]")
+    console.print(f"[green]The task {escape(task.name)} works.[/green]")
+
+
+def _rendered(task: TaskSpec, split: str, examples: Examples) -> Table:
+    table = Table(title=f"{task.name}, {split}: the first {len(examples)} rows", title_justify="left")
+    columns = {role: examples.column(role) for role in examples.columns}
+    for role, column in examples.columns.items():
+        table.add_column(f"{role} ({column})", overflow="fold")
+    for i in range(len(examples)):
+        table.add_row(*(escape(_cell(role, values[i], examples)) for role, values in columns.items()))
+    return table
+
+
+def _cell(role: str, value: object, examples: Examples) -> str:
+    if role == "label" and examples.labels and isinstance(value, int) and 0 <= value < len(examples.labels):
+        return f"{value} = {examples.labels[value]}"
+    if hasattr(value, "size") and hasattr(value, "mode"):
+        return f"image {value.size[0]} × {value.size[1]}, {value.mode}"
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
