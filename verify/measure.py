@@ -61,12 +61,19 @@ def measure(
     selection = _selection(task, config)
     if stored := folder.measurement(selection):
         return replace(stored, result=str(folder.measurement_file(selection)))
-    started = time.monotonic()
+    started, inference = time.monotonic(), [0.0]
+
+    def follow(event: Mapping[str, Any]) -> None:
+        if event["event"] == "end" and event["rank"] == 0:
+            inference.append(float(event["seconds"]))
+        emit(event)
+
     with _locked(folder, emit):
         if not _is_complete(folder, config):
-            _run(subject, task, split, config, revision, folder, emit)
+            _run(subject, task, split, config, revision, folder, follow)
         emit({"event": "stage", "stage": "scoring"})
-        measurement = _score(folder, subject, task, split, config, revision, time.monotonic() - started)
+        seconds = {"seconds": time.monotonic() - started, "inference_seconds": sum(inference)}
+        measurement = _score(folder, subject, task, split, config, revision, seconds)
         folder.write_measurement(selection, measurement)
     return replace(measurement, result=str(folder.measurement_file(selection)))
 
@@ -157,7 +164,7 @@ def _score(
     split: str,
     config: VerifyConfig,
     revision: str | None,
-    seconds: float,
+    seconds: Mapping[str, float],
 ) -> Measurement:
     from verify.metrics.flips import flip_budget
     from verify.metrics.registry import measure as score_all
@@ -201,7 +208,7 @@ def _score(
             "dataset_digest": source_digest(task),
             "verify": __version__,
             "seed": config.seed,
-            "seconds": round(seconds, 3),
+            **{name: round(value, 3) for name, value in seconds.items()},
             **{name: info[name] for name in _KEPT if name in info},
         },
         notes=(*info["notes"], *notes),

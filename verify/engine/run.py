@@ -104,7 +104,8 @@ class _Loop:
         total = sum(len(batch) for batch in mine)
         emit({"event": "start", "pass": kind, "rank": self.rank, "total": total, "process": os.getpid()})
         waiting: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-        flushed, done = time.monotonic(), 0
+        started = flushed = time.monotonic()
+        done = 0
         try:
             for batch in mine:
                 inside = positions[batch]
@@ -117,6 +118,7 @@ class _Loop:
         finally:
             self._flush(kind, waiting)
         self.accelerator.wait_for_everyone()
+        emit({"event": "end", "pass": kind, "rank": self.rank, "seconds": time.monotonic() - started})
 
     def _flush(self, kind: str, waiting: list[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> None:
         if not waiting:

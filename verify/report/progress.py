@@ -51,6 +51,8 @@ class ProgressView:
         if event["event"] == "stage":
             self._show(str(event["stage"]), None, None)
             return
+        if event["event"] == "end":
+            return
         key = (str(event["pass"]), int(event["rank"]))
         self._totals[key] = int(event["total"])
         self._done[key] = int(event.get("done", 0))

@@ -1,0 +1,67 @@
+"""Every command of the README is run: in a folder that holds what the README speaks of, with a Hub on loopback."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import DEMO, bert, model_index, sentences, write_parquet
+from loopback_hub import LoopbackHub
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("    verify ")]
+TEXTS = sentences(60)
+
+
+def test_the_readme_has_its_commands():
+    assert len(COMMANDS) >= 12
+    assert len(set(COMMANDS)) == len(COMMANDS)
+    assert [line.strip() for line in README.splitlines() if line.startswith("    make ")] == ["make demo", "make test"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The working folder and the environment in which the README's commands are run."""
+    work, root = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("hub")
+    bert(work / "my-model", TEXTS, ["negative", "positive"])
+    card = model_index({"accuracy": 0.5}, dataset="sst2")
+    (work / "my-model/README.md").write_text(card)
+    task = re.search(r"# (my_tasks/\S+)\n((?:    .*\n)+)", README)
+    (work / "my_tasks").mkdir()
+    (work / task[1]).write_text("".join(line[4:] + "\n" for line in task[2].splitlines()))
+    rows = "".join(f"{text},{i % 2}\n" for i, text in enumerate(TEXTS))
+    (work / "my_tasks/reviews.csv").write_text(f"body,stars\n{rows}")
+    for name in ("ORG/MODEL", "ORG/MODEL@v1.0", "distilbert/distilbert-base-uncased-finetuned-sst-2-english"):
+        shutil.copytree(work / "my-model", root / "models" / name)
+    data = root / "datasets/nyu-mll/glue"
+    write_parquet(data / "sst2/validation-00000-of-00001.parquet", {"sentence": TEXTS, "label": [0, 1] * 30})
+    config = "- config_name: sst2\n  data_files:\n  - {split: validation, path: sst2/validation-*}\n"
+    (data / "README.md").write_text(f"---\nconfigs:\n{config}---\n")
+    with LoopbackHub(root) as hub:
+        yield work, {**hub.environment(work / "home"), "PYTHONPATH": str(DEMO.parents[1])}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_works(place, command):
+    work, environment = place
+    program = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(program, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 1, 3), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_demo_prints_the_table_of_the_readme():
+    environment = {**os.environ, "COLUMNS": "160"}
+    done = subprocess.run(
+        [sys.executable, str(DEMO.parent / "demo.py")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 of 5 verdicts are right." in done.stdout
+    shown = re.sub(r"[│\s]+", " ", done.stderr)
+    for line in re.findall(r"README\.md:\d+ .*", README):
+        measured, difference, verdict = re.split(r"\s{2,}", line)[1:4]
+        assert f"{measured} {difference} {verdict}" in shown.replace("│", " ")
