@@ -179,7 +179,8 @@ def _accelerator(job: Job) -> Any:
         )
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise EngineError("engine.device=mps was asked for, but there is none here. Use engine.device=auto.")
-    accelerator = Accelerator(cpu=wanted == "cpu", mixed_precision="no")
+    on_cpu = wanted == "cpu" or not torch.accelerator.is_available()  # auto, several processes: must be said
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
     if accelerator.num_processes != job.processes:
         raise EngineError(
             f"{job.processes} processes were asked for and {accelerator.num_processes} started. Nothing was measured."
