@@ -19,11 +19,13 @@ from hydra import main as hydra_main
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from verify.errors import UsageError
+from verify.errors import UsageError, VerifyError
 from verify.resources import built_in
 from verify.spelling import suggestion
 
@@ -85,6 +87,9 @@ class VerifyConfig:
     suite: SuiteConfig | None = None
 
 
+_SCHEMAS = (VerifyConfig, PolicyConfig, EngineConfig, OverrideConfig, SuiteConfig)
+
+
 def compose_config(model: str | None, overrides: Sequence[str], config_dir: str | None = None) -> VerifyConfig:
     """The configuration of one run. Raises UsageError on any override that does not fit.
 
@@ -96,9 +101,9 @@ def compose_config(model: str | None, overrides: Sequence[str], config_dir: str 
     try:
         with initialize_config_dir(str(built_in("conf")), version_base="1.3"):
             composed = compose("config", overrides=given)
-    except (HydraException, OmegaConfBaseException, AssertionError) as error:
+        config = OmegaConf.to_object(composed)
+    except (HydraException, OmegaConfBaseException, AssertionError, ValueError, YAMLError) as error:
         raise UsageError(_explain(error, overrides, config_dir)) from error
-    config = OmegaConf.to_object(composed)
     if not isinstance(config, VerifyConfig):
         raise UsageError("The configuration could not be composed; conf/config.yaml no longer follows its schema.")
     _check_values(config)
@@ -116,7 +121,8 @@ def run_multirun(
     """Run ``job`` for every combination that Hydra's ``--multirun`` makes of the overrides; returns the worst code.
 
     The model may be a sweep itself (``a,b``). Every combination is composed before the first one runs, so that a wrong
-    value costs nothing. Hydra is kept from leaving folders behind: results go to the results folder only.
+    value costs nothing. A run that fails is reported on standard error, and the others go on. Hydra is kept from
+    leaving folders behind: results go to the results folder only.
     """
     for model, combination in _combinations(models, overrides):
         compose_config(model, combination, config_dir)
@@ -127,7 +133,11 @@ def run_multirun(
         if not isinstance(composed, VerifyConfig):
             raise UsageError("The configuration could not be composed; conf/config.yaml no longer follows its schema.")
         _check_values(composed)
-        codes.append(job(composed))
+        try:
+            codes.append(job(composed))
+        except VerifyError as error:
+            print(f"verify: {composed.model or 'the suite'}: {error}", file=sys.stderr)  # noqa: T201
+            codes.append(error.exit_code)
 
     run = hydra_main(version_base="1.3", config_path=str(built_in("conf")), config_name="config")(one)
     saved = sys.argv
@@ -158,18 +168,19 @@ def worst(codes: Sequence[int]) -> int:
 
 def _combinations(models: str | None, overrides: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
     """Every single run of a multirun: its model, then its overrides."""
-    try:
-        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-    except HydraException as error:
-        raise UsageError(_explain(error, overrides)) from error
     choices: list[list[str]] = []
-    for text, override in zip(overrides, parsed, strict=True):
+    for text, override in _parsed(overrides):
         if override.is_sweep_override():
             key = override.get_key_element()
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            try:
+                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            except HydraException as error:
+                raise UsageError(f"{text}: list the values one by one: {key}=a,b.") from error
         else:
             choices.append([text])
     names: list[str | None] = [*models.split(",")] if models else [None]
+    if "" in names:
+        raise UsageError(f"{models}: a model's name is missing beside a comma.")
     return ((model, list(combination)) for model in names for combination in itertools.product(*choices))
 
 
@@ -183,16 +194,14 @@ def _register() -> None:
 
 
 def _check_keys(overrides: Sequence[str]) -> None:
-    try:
-        parsed = [(text, OverridesParser.create().parse_override(text)) for text in overrides]
-    except HydraException as error:
-        raise UsageError(_explain(error, overrides)) from error
-    for text, override in parsed:
+    for text, override in _parsed(overrides):
         key = override.key_or_group
         if key == "model":
             raise UsageError(f"{text}: the model is the first argument: verify check MODEL key=value …")
         if key.split(".")[0].split("/")[0] == "hydra":
             continue
+        if key in GROUPS and not override.is_delete() and isinstance(override.value(), int | float | bool | None):
+            raise UsageError(f"{text}: name one of the {key} files. {suggestion('', _choices(key))}")
         names = key.split(".")
         owner: type[Any] = VerifyConfig
         prefix = ""
@@ -205,6 +214,21 @@ def _check_keys(overrides: Sequence[str]) -> None:
                 if child is None:
                     raise UsageError(f"{text}: {prefix + name} has no parts to set.")
                 owner, prefix = child, f"{prefix}{name}."
+
+
+def _parsed(overrides: Sequence[str]) -> list[tuple[str, Override]]:
+    parser, parsed = OverridesParser.create(), []
+    for text in overrides:
+        try:
+            parsed.append((text, parser.parse_override(text)))
+        except HydraException as error:
+            raise UsageError(f"{text!r}: not a setting of the form key=value (lists: key=[a,b]).") from error
+    return parsed
+
+
+def _choices(group: str, config_dir: str | None = None) -> list[str]:
+    folders = [built_in("conf"), *([Path(config_dir).expanduser()] if config_dir else [])]
+    return [file.stem for folder in folders for file in (folder / group).glob("*.yaml")]
 
 
 def _schema_of(hint: Any) -> type[Any] | None:
@@ -229,6 +253,8 @@ def _check_values(config: VerifyConfig) -> None:
     ):
         if value is not None and value < least:
             raise UsageError(f"{name}={value}: must be a whole number of at least {least}.")
+    if not config.results.strip():
+        raise UsageError("results: must name a folder.")
     for name, listed in (("tasks", config.tasks), ("task_path", config.task_path)):
         if any(not isinstance(item, str) for item in listed or ()):
             raise UsageError(f"{name}={listed}: must be a list of names such as [a,b].")
@@ -253,13 +279,24 @@ def _explain(error: BaseException, overrides: Sequence[str], config_dir: str | N
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split())
-    if found := re.search(r"Could not find '(\w+)/([^']+)'", text):
+    if found := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']+)'", text):
         group, name = found.groups()
-        folders = [built_in("conf"), *([Path(config_dir).expanduser()] if config_dir else [])]
-        names = [file.stem for folder in folders for file in (folder / group).glob("*.yaml")]
-        return f"{group}={name}: there is no such {group}. {suggestion(name, names)}"
-    if found := re.search(r"Invalid value assigned: (\w+) is not a ListConfig.*full_key: (\S+)", text):
-        return f"{found[2]}: must be a list such as [a,b]."
+        return f"{group}={name}: there is no such {group}. {suggestion(name, _choices(group, config_dir))}"
+    if found := re.search(r"(?:is not a ListConfig|Cannot merge DictConfig with ListConfig).*full_key: (\S+)", text):
+        return f"{found[1]}: must be a list such as [a,b]."
+    if found := re.search(r"field '(\S+)' is not Optional", text):
+        return f"{found[1]}: must have a value; leave it out to keep the default."
+    if found := re.search(r"NoneType is not a subclass of str.*full_key: (\S+)\[", text):
+        return f"{found[1]}: must be a list of names such as [a,b]; one of them is null."
+    if found := re.search(r"Cannot convert '\w+' to string.*full_key: (\S+)", text):
+        return f"{found[1]}: must be a single name, not a list or a mapping."
+    if found := re.search(r"Key '(\w+)' not in '(\w+)'(?: full_key: (\S+))?", text):
+        schema = next((one for one in _SCHEMAS if one.__name__ == found[2]), None)
+        if schema is not None:
+            allowed = suggestion(found[1], [item.name for item in fields(schema)])
+            return f"there is no {found[3] or found[1]!r} to set. {allowed}"
+    if text == "Unexpected type for root: NoneType":
+        return f"{', '.join(overrides)}: no suite is chosen whose parts could be set. Add suite=NAME."
     if found := re.search(r"Value '(.*?)' of type '\w+' could not be converted to (\w+).*?full_key: (\S+)", text):
         value, wanted, key = found.groups()
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
@@ -273,5 +310,6 @@ def _quoted(key: str, value: str, *, listed: bool = False) -> str:
 
 
 def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    """A value that Hydra and OmegaConf take literally: a backslash counts only before a quote or an interpolation."""
+    plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return "'" + re.sub(r"(\\*)(')", r"\1\1\\\2", re.sub(r"(\\+)$", r"\1\1", plain)) + "'"

@@ -11,6 +11,7 @@ def suggestion(word: str, allowed: Iterable[str]) -> str:
     'Did you mean "columns"? Allowed: columns, kind.'
     """
     options = sorted(set(allowed))
-    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    hint = f'Did you mean "{near[0]}"? ' if near else ""
+    folded = {option.casefold(): option for option in options}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    hint = f'Did you mean "{folded[near[0]]}"? ' if near else ""
     return f"{hint}Allowed: {', '.join(options) or '(none)'}."

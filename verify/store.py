@@ -17,7 +17,7 @@ import io
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -77,7 +77,10 @@ class RunFolder:
 
         tables = []
         for file in sorted((self.path / kind).glob("*.parquet")):
-            content = file.read_bytes()
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise StoreError(f"The shard {file} cannot be read: {error.strerror}. Check or delete it.") from error
             if hashlib.sha256(content).hexdigest() == file.stem:
                 tables.append(pq.read_table(pa.BufferReader(content)))
         if not tables:
@@ -113,8 +116,11 @@ class RunFolder:
         found = _read_json(self.measurement_file(identity))
         if found is None or found.pop("schema", None) != 1:
             return None
-        scores = {name: Score(**score) for name, score in found.pop("scores").items()}
-        return Measurement(**{**found, "scores": scores, "notes": tuple(found["notes"])})
+        try:
+            scores = {name: Score(**score) for name, score in found.pop("scores").items()}
+            return Measurement(**{**found, "scores": scores, "notes": tuple(found["notes"])})
+        except (KeyError, TypeError, AttributeError):
+            return None
 
 
 def slug(name: str) -> str:
@@ -123,8 +129,12 @@ def slug(name: str) -> str:
     >>> slug("org/model")
     'org--model'
     """
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name.replace("/", "--")).lstrip(".") or "_"
-    return plain if plain == name.replace("/", "--") and len(plain) < 100 else f"{plain[:90]}-{content_key(name)[:8]}"
+    joined = name.replace("/", "--")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", joined).lstrip(".") or "_"
+    is_ambiguous = "--" in name or re.search(r"-/|/-|[-/][0-9a-f]{8}$", name)
+    if plain == joined and len(plain) < 100 and not is_ambiguous:
+        return plain
+    return f"{plain[:90]}-{content_key(name)[:8]}"
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
@@ -155,15 +165,15 @@ def _read_json(file: Path) -> dict[str, Any] | None:
 def _write(file: Path, content: bytes) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
+        temporary = file.parent / f".writing-{secrets.token_hex(8)}"
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).replace(file)
+            temporary.replace(file)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise StoreError(

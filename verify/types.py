@@ -267,4 +267,4 @@ def content_key(value: Any) -> str:
     if hasattr(value, "__dataclass_fields__"):
         value = asdict(value)
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()[:16]

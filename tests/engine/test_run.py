@@ -231,6 +231,13 @@ def test_a_classifier_is_not_compared_with_numbers(tmp_path):
         run(job, nothing)
 
 
+def test_label_ids_beyond_the_models_classes_are_not_all_wrong_but_not_comparable(tmp_path):
+    bert(tmp_path / "model", TEXTS, ["no", "yes"])
+    job = job_of(tmp_path, "{text: text, label: label}", {"text": TEXTS, "label": [1 + i % 2 for i in range(150)]})
+    with pytest.raises(NotComparableError, match="hold the label 2, and the model's 2 classes have the ids 0 to 1"):
+        run(job, nothing)
+
+
 def test_a_column_without_texts_is_named(tmp_path):
     bert(tmp_path / "model", TEXTS, ["no", "yes"])
     job = job_of(tmp_path, "{text: label, label: label}", {"text": TEXTS, "label": [i % 2 for i in range(150)]})

@@ -132,6 +132,16 @@ def test_a_claim_without_a_task_says_what_is_missing(check, pairs):
     assert "task_path=[FOLDER]" in found["missing"][0]["next"]
 
 
+def test_a_split_that_the_data_lack_is_unverifiable_and_named(check, pairs):
+    model, _, path = pairs
+    card(model, model_index({"accuracy": 0.9}, dataset="mine", split="test"))
+    code, found, _ = check(str(model), path)
+    assert code == 3
+    assert kinds(found) == {"0.9": "unverifiable"}
+    assert "names no split 'test'" in found["missing"][0]["reason"]
+    assert "validation" in found["missing"][0]["reason"]
+
+
 def test_a_card_without_claims_settles_nothing(check, pairs):
     model, _, path = pairs
     card(model, "# A model\nIt is good.\n")

@@ -77,6 +77,9 @@ def test_a_model_and_a_data_set_by_their_ids(hub, model, environment, tmp_path):
     offline = {**environment, "HF_HUB_OFFLINE": "1"}
     code, again, _ = verify(offline, tmp_path, "Org/Mine")
     assert (code, again["verdicts"]) == (0, found["verdicts"])
+    shutil.rmtree(tmp_path / "results")
+    code, again, _ = verify(offline, tmp_path, "Org/Mine")
+    assert (code, again["verdicts"]) == (0, found["verdicts"]), "run again from the local caches alone"
 
 
 def test_an_inflated_card_at_another_revision_is_overstated(hub, model, environment, tmp_path):

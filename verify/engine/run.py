@@ -41,7 +41,7 @@ def run(job: Job, emit: Emit) -> None:
     device = accelerator.device
     kind = importlib.import_module(f"verify.engine.{job.task.kind.replace('-', '_')}")
     prepared: Prepared = kind.prepare(job, examples, rows, device.type)
-    labels, how = _aligned(job, prepared, examples)
+    labels, how = _aligned(job, prepared, examples, references)
     folder = RunFolder(Path(job.run_folder))
     if accelerator.is_main_process:
         folder.write_info(_info(job, prepared, examples, accelerator, labels, how))
@@ -190,12 +190,20 @@ def _accelerator(job: Job) -> Any:
     return accelerator
 
 
-def _aligned(job: Job, prepared: Prepared, examples: Examples) -> tuple[tuple[int, ...] | None, str]:
+def _aligned(
+    job: Job, prepared: Prepared, examples: Examples, references: NDArray[Any]
+) -> tuple[tuple[int, ...] | None, str]:
     if examples.is_regression != (prepared.model_labels is None):
         has, needs = ("classes", "a number") if examples.is_regression else ("one number", "classes")
         raise NotComparableError(f"The model gives {has} and the task {job.task.name} asks for {needs}.")
     if prepared.model_labels is None:
         return None, "regression: no classes to align"
+    classes, largest = len(prepared.model_labels), int(references.max(initial=0))
+    if examples.labels is None and largest >= classes:
+        raise NotComparableError(
+            f"The data hold the label {largest}, and the model's {classes} classes have the ids 0 to {classes - 1}. "
+            "Name the data's classes under labels in the task file, or use data whose labels begin at 0."
+        )
     alignment = align_labels(prepared.model_labels, examples.labels, job.task.label_aliases)
     return alignment.label_of_logit, alignment.how
 

@@ -6,10 +6,11 @@ A full rerun of the same split has no sampling error. What remains is rounding (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
-from verify.judge.intervals import allowed, contains, if_cut
+from verify.judge.intervals import agrees_if_cut, allowed, contains
 from verify.metrics.registry import METRICS, readings
 from verify.tasks.data import DIFFERENT_DATA
 from verify.tasks.match import Match
@@ -54,7 +55,7 @@ def judge(claim: Claim, match: Match, measurement: Measurement, tolerance: float
     if fitting:
         return _underspecified(claim, match, measurement, found, fitting)
     nearest = standard or min(found, key=lambda reading: reading.distance)
-    if contains(if_cut(claim), nearest.measured):
+    if agrees_if_cut(claim, nearest.measured):
         return _reproduced(claim, match, measurement, nearest, cut=True)
     return _differs(claim, match, measurement, nearest)
 
@@ -64,6 +65,8 @@ def unmeasurable(claim: Claim, match: Match, measurement: Measurement | None = N
     kind = match.task.kind if match.task else "this task"
     known = sorted(measurement.scores) if measurement else sorted(METRICS)
     undefined = next((note for note in (measurement.notes if measurement else ()) if claim.metric in note), None)
+    if _wrong_scale(claim, claim.metric):
+        undefined = f"The card gives {claim.metric} as a percentage ({claim.literal}), which is no scale of it."
     return Verdict(
         VerdictKind.UNVERIFIABLE,
         claim,
@@ -106,7 +109,7 @@ def _readings(claim: Claim, measurement: Measurement, tolerance: float) -> list[
     found = []
     for name in names:
         score = measurement.scores.get(name)
-        if score is not None and not _wrong_scale(claim, name):
+        if score is not None and math.isfinite(score.value) and not _wrong_scale(claim, name):
             interval = allowed(claim, score.budget + tolerance)
             found.append(_Reading(name, score, score.value * claim.scale, interval))
     return found
@@ -143,7 +146,7 @@ def _verdict(
         population=measurement.population,
         flips=measurement.flips,
         probed=measurement.probed,
-        notes=(*claim.notes, *match.notes, *measurement.notes),
+        notes=(*match.notes, *measurement.notes),
         result=measurement.result,
     )
 
@@ -152,13 +155,13 @@ def _reproduced(
     claim: Claim, match: Match, measurement: Measurement, reading: _Reading, *, cut: bool = False
 ) -> Verdict:
     if cut:
-        rule = "inside the print interval of a number cut instead of rounded"
+        rule = "agrees if the card cut the number"
         why = f"{_value(claim, reading.measured)} agrees with {claim.literal} if the card cut the number off"
     elif contains(claim.interval, reading.measured):
-        rule = "inside the print interval"
+        rule = "agrees with the printed digits"
         why = f"{_value(claim, reading.measured)} agrees with the digits printed"
     else:
-        rule = "inside the print interval widened by the flip budget and the tolerance"
+        rule = "within rounding and numerical noise"
         why = f"{_value(claim, reading.measured)} differs by no more than numerical noise explains"
     read = f" (read as {reading.metric})" if reading.metric != claim.metric else ""
     return _verdict(
@@ -176,7 +179,6 @@ def _differs(claim: Claim, match: Match, measurement: Measurement, reading: _Rea
     better = METRICS[reading.metric].greater_is_better if reading.metric in METRICS else True
     overstated = (reading.measured < claim.value) == better
     size = _size(claim, abs(reading.measured - claim.value))
-    budget = reading.score.budget * claim.scale
     measured = (
         f"The card says {claim.literal}; all {measurement.n} examples of {measurement.split} give "
         f"{_value(claim, reading.measured)}"
@@ -209,9 +211,9 @@ def _differs(claim: Claim, match: Match, measurement: Measurement, reading: _Rea
         match,
         measurement,
         reading,
-        "outside the print interval widened by the flip budget and the tolerance",
-        f"{measured}, {size} {'worse' if overstated else 'better'} than claimed; rounding and numerical noise explain "
-        f"at most {_size(claim, budget + (claim.interval.high - claim.interval.low) / 2)}.",
+        "beyond rounding and numerical noise",
+        f"{measured}, {size} {'worse' if overstated else 'better'} than claimed; rounding, numerical noise and "
+        f"the tolerance allow at most {_size(claim, (reading.interval.high - reading.interval.low) / 2)}.",
         "Compare the settings below with the author's (split, preprocessing, revision), or ask the author.",
     )
 
@@ -259,4 +261,4 @@ def _size(claim: Claim, difference: float) -> str:
     if claim.unit is Unit.RAW:
         return f"{difference:.3g}"
     points = difference if claim.unit is Unit.PERCENT else difference * 100
-    return f"{points:.2f} points"
+    return f"{points:.2f} points" if points >= 0.005 else f"{points:.2g} points"

@@ -18,7 +18,12 @@ def contains(interval: Interval, value: float) -> bool:
     return interval.low - slack <= value <= interval.high + slack
 
 
-def if_cut(claim: Claim) -> Interval:
-    """What the printed digits allow if the card cut the number instead of rounding it: 0.91 → [0.91, 0.92]."""
+def agrees_if_cut(claim: Claim, value: float) -> bool:
+    """Whether the card prints ``value`` if it cut the digits off instead of rounding: 0.91 for 0.91 up to below 0.92.
+
+    ``value`` is in the claim's unit. A number is cut towards zero.
+    """
     unit = claim.interval.high - claim.interval.low
-    return Interval(claim.value, claim.value + unit) if claim.value >= 0 else Interval(claim.value - unit, claim.value)
+    size, claimed = abs(value), abs(claim.value)
+    slack = _ROUNDING * max(1.0, size)
+    return value * claim.value >= 0 and claimed - slack <= size < claimed + unit - slack

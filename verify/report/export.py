@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +20,12 @@ def check_object(
     verdicts: Sequence[Verdict],
     measurements: Sequence[Measurement] = (),
 ) -> dict[str, Any]:
-    """The object that ``verify check --json`` prints.
+    """The object that ``verify check --json`` prints, strictly JSON: a number that is not finite becomes null.
 
     ``missing`` lists, for each claim that could not be settled, what stood in the way and what would help.
     ``measurements`` holds every score (fractions or raw) of every task that was run, with its settings.
     """
-    return {
+    found = {
         "schema": SCHEMA,
         "model": model,
         "revision": revision,
@@ -35,8 +36,9 @@ def check_object(
             for verdict in verdicts
             if verdict.kind.holds is None
         ],
-        "measurements": [_measurement(measurement) for measurement in measurements],
+        "measurements": [asdict(measurement) for measurement in measurements],
     }
+    return {name: _strict(value) for name, value in found.items()}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -63,5 +65,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _measurement(measurement: Measurement) -> dict[str, Any]:
-    return asdict(measurement)
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

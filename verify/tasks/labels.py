@@ -35,7 +35,8 @@ def align_labels(
     if data_labels is None:
         return _by_order(len(model_labels), "the data name no classes, so the model's order was taken")
     ids = _ids_by_name(data_labels, aliases or {})
-    found = [ids.get(_plain(label), -1) for label in model_labels]
+    exact = {label: i for i, label in enumerate(data_labels)}
+    found = [exact.get(label, ids.get(_plain(label), -1)) for label in model_labels]
     matched = {label for label in found if label >= 0}
     if len(matched) == len(data_labels) and _distinct(found):
         moved = [i for i, label in enumerate(found) if label not in (-1, i)]
@@ -80,7 +81,9 @@ def _by_order(count: int, how: str) -> Alignment:
 def _ids_by_name(data_labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> dict[str, int]:
     ids: dict[str, int] = {}
     for i, label in enumerate(data_labels):
-        for name in (label, *aliases.get(label, ())):
+        ids.setdefault(_plain(label), i)
+    for i, label in enumerate(data_labels):
+        for name in aliases.get(label, ()):
             ids.setdefault(_plain(name), i)
     return ids
 

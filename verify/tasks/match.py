@@ -40,6 +40,9 @@ def match_claim(
     """
     usable = {name: task for name, task in tasks.items() if only is None or name in only}
     task, notes = _find(claim, usable), []
+    if task is None and only is not None and len(usable) == 1 and _names_suite(claim, next(iter(usable.values()))):
+        task = next(iter(usable.values()))
+        notes.append(f"the card names the suite and not its task; tasks=[{task.name}] was asked for")
     if task is None and claim.dataset is None and claim.dataset_name is None:
         if only is not None and len(usable) == 1:
             task = next(iter(usable.values()))
@@ -92,8 +95,7 @@ def _config_fits(config: str | None, task: TaskSpec) -> bool:
     if config is None:
         return True
     plain = _plain(config)
-    own = {_plain(task.dataset.name)} if task.dataset.name else set(_DEFAULT_CONFIGS)
-    return plain in own or plain in task_keys(task)
+    return plain in (*_DEFAULT_CONFIGS, _plain(task.dataset.name)) or plain in task_keys(task)
 
 
 def _split(claim: Claim, task: TaskSpec, override: str | None) -> tuple[str, bool, list[str]]:
@@ -108,20 +110,18 @@ def _split(claim: Claim, task: TaskSpec, override: str | None) -> tuple[str, boo
 
 
 def _evaluation_splits(task: TaskSpec) -> set[str]:
-    return set(task.rows) - set(task.unlabelled) - {"train"}
+    return {*task.rows, *(task.dataset.data_files or ())} - {*task.unlabelled, "train"}
 
 
 def _no_task(claim: Claim, usable: Mapping[str, TaskSpec], tasks: Mapping[str, TaskSpec]) -> Match:
     named = claim.dataset_name or claim.dataset or ""
     where = f"{named} ({claim.config})" if claim.config else named
-    if claim.config is None:
-        suite = sorted(name for name, task in usable.items() if _is_suite(claim, task))
-        if suite:
-            return Match(
-                None,
-                reason=f"The card says {named}, which has several tasks ({', '.join(suite)}), and not which one.",
-                next_step="Name the one that is meant: tasks=[NAME].",
-            )
+    if suite := sorted(name for name, task in usable.items() if _names_suite(claim, task)):
+        return Match(
+            None,
+            reason=f"The card says {named}, which has several tasks ({', '.join(suite)}), and not which one.",
+            next_step="Name the one that is meant: tasks=[NAME].",
+        )
     if len(usable) < len(tasks) and _find(claim, tasks) is not None:
         other = _find(claim, tasks)
         return Match(
@@ -139,11 +139,13 @@ def _no_task(claim: Claim, usable: Mapping[str, TaskSpec], tasks: Mapping[str, T
     )
 
 
-def _is_suite(claim: Claim, task: TaskSpec) -> bool:
+def _names_suite(claim: Claim, task: TaskSpec) -> bool:
+    """Whether the claim names the data set of which the task is one config, and no config."""
+    if task.dataset.name is None or (claim.config is not None and _plain(claim.config) not in _DEFAULT_CONFIGS):
+        return False
     base = task.dataset.path.rsplit("/", 1)[-1]
-    names = {_plain(name.rsplit("/", 1)[-1]) for name in (claim.dataset, claim.dataset_name) if name}
-    return task.dataset.name is not None and _plain(base) in names
+    return _plain(base) in {_plain(name.rsplit("/", 1)[-1]) for name in (claim.dataset, claim.dataset_name) if name}
 
 
 def _plain(name: str | None) -> str:
-    return re.sub(r"[^a-z0-9]+", "", (name or "").casefold())
+    return re.sub(r"[\W_]+", "", (name or "").casefold())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,16 +14,19 @@ from verify.types import TaskSpec
 
 
 class Registry(Mapping[str, TaskSpec]):
-    """Tasks by name. A task in a later folder replaces one of the same name in an earlier folder."""
+    """Tasks by name, in the order of reading. A later task replaces an earlier one of the same name."""
 
     def __init__(self, tasks: Iterable[TaskSpec]) -> None:
-        self._tasks = {task.name: task for task in tasks}
+        self._tasks: dict[str, TaskSpec] = {}
+        for task in tasks:
+            self._tasks.pop(task.name, None)
+            self._tasks[task.name] = task
 
     def __getitem__(self, name: str) -> TaskSpec:
         return self._tasks[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._tasks))
+        return iter(self._tasks)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -44,7 +48,7 @@ def load_registry(task_path: Iterable[str] = ()) -> Registry:
     """
     tasks = [_read(file) for file in sorted(built_in("tasks").glob("*.yaml"))]
     for folder in task_path:
-        path = Path(folder).expanduser()
+        path = Path(os.path.expanduser(folder))  # noqa: PTH111 (keeps an unknown ~user, where Path.expanduser raises)
         if not path.is_dir():
             raise UsageError(f"task_path: {folder} is not a folder. Name a folder that holds task files (*.yaml).")
         files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])

@@ -1,14 +1,14 @@
 """One task file: YAML text → :class:`verify.types.TaskSpec`, or an error that names file, line, key and allowed values.
 
-A task file is data, not code: it is read with the safe YAML loader and nothing in it is ever instantiated.
+A task file is data, not code: only the tree of YAML nodes is read, and nothing in it is ever instantiated.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -16,7 +16,9 @@ from verify.errors import UsageError
 from verify.spelling import suggestion
 from verify.types import DatasetSource, TaskSpec
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = "tag:yaml.org,2002:null"
+_INTEGER = "tag:yaml.org,2002:int"
+_TEXT_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "timestamp"))
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,13 @@ class _Node:
     def error(self, problem: str) -> UsageError:
         return UsageError(f"{self.file}:{self.node.start_mark.line + 1}: {self.key}: {problem}")
 
-    def value(self) -> Any:
-        loader = _LOADER("")
-        try:
-            return loader.construct_document(self.node)
-        except yaml.YAMLError as error:
-            raise self.error(f"cannot be read: {error}") from error
-        finally:
-            loader.dispose()
-
     def mapping(self) -> dict[str, _Node]:
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f"must be a mapping of keys to values, not {self._kind()}.")
         found: dict[str, _Node] = {}
         for key, value in self.node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _Node(key, self.file, self.key).error("a key must be a single word.")
             name = str(key.value)
             child = _Node(value, self.file, f"{self.key}.{name}" if self.key != "task" else name)
             if name in found:
@@ -101,12 +96,13 @@ class _Node:
         return found
 
     def text(self) -> str:
-        value = self.value()
-        if isinstance(value, str) and value.strip():
-            return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return str(value)
-        raise self.error(f"must be a word or a sentence, not {self._kind()}.")
+        """The characters as written, so that a revision such as 0123456 or a label such as no stays what it is."""
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag not in _TEXT_TAGS or not self.node.value.strip():
+            raise self.error(f"must be a word or a sentence, not {self._kind()}.")
+        text = str(self.node.value)
+        if re.search("[\0\ud800-\udfff]", text):
+            raise self.error("holds a character that no text has (#x0000, or half of a surrogate pair).")
+        return text
 
     def texts(self) -> tuple[str, ...]:
         if not isinstance(self.node, yaml.SequenceNode):
@@ -114,14 +110,23 @@ class _Node:
         return tuple(_Node(item, self.file, self.key).text() for item in self.node.value)
 
     def count(self) -> int:
-        value = self.value()
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if self.node.tag != _INTEGER or not re.fullmatch(r"[1-9][0-9_]{0,17}", str(self.node.value)):
             raise self.error("must be a whole number of at least 1.")
-        return value
+        return int(self.node.value)
+
+    def local_path(self, folder: Path) -> str:
+        text = self.text()
+        try:
+            return str(folder / Path(text).expanduser())
+        except RuntimeError as error:
+            raise self.error(f"{text}: there is no such home folder.") from error
 
     def _kind(self) -> str:
-        names = {"MappingNode": "a mapping", "SequenceNode": "a list", "ScalarNode": "a single value"}
-        return names.get(type(self.node).__name__, "this")
+        if isinstance(self.node, yaml.ScalarNode):
+            if self.node.tag in (*_TEXT_TAGS, _NULL):
+                return f'"{self.node.value}"' if self.node.value.strip() else "nothing"
+            return f"a value tagged {self.node.tag}"
+        return "a mapping" if isinstance(self.node, yaml.MappingNode) else "a list"
 
 
 def parse_task(text: str, *, name: str, file: str) -> TaskSpec:
@@ -131,11 +136,11 @@ def parse_task(text: str, *, name: str, file: str) -> TaskSpec:
     folders are taken from its folder. Raises UsageError on anything that is not exactly right.
     """
     try:
-        document = yaml.compose(text, Loader=_LOADER)
+        document = yaml.compose(text, Loader=yaml.SafeLoader)  # the C loader crashes on deep nesting
+    except RecursionError as error:
+        raise UsageError(f"{file}: not readable as YAML: brackets are nested too deeply.") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UsageError(f"{file}{line}: not readable as YAML: {getattr(error, 'problem', error)}.") from error
+        raise UsageError(f"{file}{_place(text, error)}") from error
     if document is None:
         raise UsageError(f"{file}: the file is empty. A task needs the keys kind, dataset and columns.")
     root = _Node(document, file, "task")
@@ -154,12 +159,31 @@ def parse_task(text: str, *, name: str, file: str) -> TaskSpec:
         file=file,
         aliases=keys["aliases"].texts() if "aliases" in keys else (),
         description=keys["description"].text() if "description" in keys else "",
-        labels=keys["labels"].texts() if "labels" in keys else None,
+        labels=_labels(keys),
         label_aliases=_label_aliases(keys),
         rows={split: node.count() for split, node in keys["rows"].mapping().items()} if "rows" in keys else {},
         unlabelled=keys["unlabelled"].texts() if "unlabelled" in keys else (),
         split_aliases=_texts_by_key(keys, "split_aliases"),
     )
+
+
+def _place(text: str, error: yaml.YAMLError) -> str:
+    """The line of a YAML error and what is wrong there."""
+    if isinstance(error, yaml.reader.ReaderError):
+        number = text[: error.position].count("\n") + 1
+        return f":{number}: not readable as YAML: the character #x{error.character:04x} is not allowed."
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark else ""
+    return f"{line}: not readable as YAML: {getattr(error, 'problem', None) or error}."
+
+
+def _labels(keys: Mapping[str, _Node]) -> tuple[str, ...] | None:
+    if "labels" not in keys:
+        return None
+    labels = keys["labels"].texts()
+    if not labels or len(set(labels)) < len(labels):
+        raise keys["labels"].error("must name each class once, in the order of the label ids.")
+    return labels
 
 
 def _label_aliases(keys: Mapping[str, _Node]) -> dict[str, tuple[str, ...]]:
@@ -177,9 +201,9 @@ def _dataset(node: _Node, folder: Path) -> DatasetSource:
     path = keys["path"].text()
     files: dict[str, str] | None = None
     if "data_files" in keys:
-        files = {split: str(folder / value.text()) for split, value in keys["data_files"].mapping().items()}
+        files = {split: value.local_path(folder) for split, value in keys["data_files"].mapping().items()}
     elif path.startswith((".", "/", "~")):
-        path = str((folder / Path(path).expanduser()).resolve())
+        path = str(Path(keys["path"].local_path(folder)).resolve())
     return DatasetSource(
         path=path,
         name=keys["name"].text() if "name" in keys else None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from verify import hub
 from verify.claims.extract import read_claims
@@ -67,7 +68,7 @@ def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False) ->
         except VerifyError as error:
             if len(models) == 1:
                 raise
-            err.print(f"[red]{model}[/red]: {error}", highlight=False)
+            err.print(f"[red]{escape(model)}[/red]: {escape(str(error))}", highlight=False)
             codes.append(error.exit_code)
             continue
         _report(outcome, config, as_json=as_json, on_one_line=one_of_several or len(models) > 1, err=err)
