@@ -165,7 +165,7 @@ def _repair(block: str) -> tuple[yaml.MappingNode | None, list[int]]:
         if line is None:
             return None, sorted(removed)
         removed.append(line)
-        lines[line] = ""
+        lines[line] = " " * len(lines[line])  # offsets into the card must stay what they are
     return None, sorted(removed)
 
 
