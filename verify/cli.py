@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -156,7 +157,7 @@ def _check(parsed: argparse.Namespace) -> int:
         return 0
     from verify.verbs.check import run
 
-    return run(config, as_json=parsed.json)
+    return run(config, as_json=parsed.json, command=shlex.join(["verify", "check", *parsed.overrides]))
 
 
 def _is_model(word: str) -> bool:

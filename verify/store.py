@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.content import content_key
 from verify.errors import StoreError
-from verify.types import Measurement, Predictions, Score, content_key
+from verify.types import Measurement, Predictions, Score
 
 PREDICTIONS = "predictions"
 PROBE = "probe"

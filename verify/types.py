@@ -6,15 +6,15 @@ the program are fractions (0.91) or raw numbers (a loss); only a claim keeps the
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from verify.content import content_key
 
 Setting = str | int | float | bool | None
 
@@ -260,11 +260,3 @@ class Verdict:
     explanation: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     result: str | None = None
-
-
-def content_key(value: Any) -> str:
-    """Sixteen hex digits that identify a JSON-serialisable value (or dataclass) by its content."""
-    if hasattr(value, "__dataclass_fields__"):
-        value = asdict(value)
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_a_run_that_fails_is_an_error_with_the_command_that_retries(check, pairs
     code, found, _ = check(str(model), path)
     assert code == 4
     assert found["verdicts"][0]["kind"] == "error"
-    assert found["verdicts"][0]["next"].startswith("To try again: verify check ")
+    assert found["verdicts"][0]["next"] == f"To try again: {shlex.join(['verify', 'check', str(model), path])}"
 
 
 def test_one_bad_task_does_not_spoil_the_other(check, pairs):

@@ -50,11 +50,12 @@ class Outcome:
         return HOLDS if True in holds else NOTHING_SETTLED
 
 
-def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False) -> int:
+def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False, command: str | None = None) -> int:
     """Check the model of ``config``, or every model of its suite; prints, stores and returns the exit code.
 
     With ``as_json`` one object goes to standard output, and everything else to standard error; an object is one line if
-    there are several models, or if this run is ``one_of_several``.
+    there are several models, or if this run is ``one_of_several``. ``command`` is what the
+    user typed, to be named as the way to try again.
     """
     err = Console(stderr=True, highlight=False)
     registry = load_registry(config.task_path)
@@ -62,7 +63,8 @@ def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False) ->
     codes = []
     for model in models:
         try:
-            outcome = check_model(model, config, registry, only, err)
+            retry = command or shlex.join(["verify", "check", model])
+            outcome = check_model(model, config, registry, only, retry, err)
         except UsageError:
             raise
         except VerifyError as error:
@@ -77,7 +79,7 @@ def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False) ->
 
 
 def check_model(
-    reference: str, config: VerifyConfig, registry: Registry, only: Sequence[str] | None, err: Console
+    reference: str, config: VerifyConfig, registry: Registry, only: Sequence[str] | None, retry: str, err: Console
 ) -> Outcome:
     """Read the claims of one model, measure what they are about, and judge them.
 
@@ -99,7 +101,6 @@ def check_model(
             results = dict.fromkeys(cells, error)
         else:
             results = {cell: _measured(subject, task, cell[1], config, err) for cell, task in cells.items()}
-    retry = shlex.join(["verify", "check", reference])
     verdicts = tuple(
         _verdict(claim, match, results, config, retry) for claim, match in zip(claims, matches, strict=True)
     )
