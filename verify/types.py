@@ -160,7 +160,8 @@ class TaskSpec:
 
     ``columns`` maps the kind's roles (text, text_pair, image, label) to column names. ``labels`` are the class names in
     label-id order, for data that carry none. ``label_aliases`` maps a class name to other names for it. ``rows`` states
-    the number of examples of each split, which is checked when the data are loaded.
+    the number of examples of each split, which is checked when the data are loaded; ``unlabelled`` names splits that
+    carry no references.
     """
 
     name: str
