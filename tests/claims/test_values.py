@@ -55,7 +55,8 @@ def test_no_text_raises(text):
 
 
 def unit(text, family, siblings=(), header=""):
-    return unit_of(read_number(text), family, [read_number(other) for other in siblings], header)[0]
+    largest = max((read_number(other).decimal for other in siblings), default=None)
+    return unit_of(read_number(text), family, largest, header)[0]
 
 
 def test_losses_are_never_rescaled():

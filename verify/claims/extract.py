@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from verify.claims.body import read_body
 from verify.claims.frontmatter import FrontMatter, Lines, read_front_matter
-from verify.claims.group import Finding, contradictions, group
+from verify.claims.group import Finding, best_of_epochs, contradictions, group
 from verify.claims.lists import generated_by, read_lists
 from verify.claims.metadata import datasets_of, read_model_index, tags_of
 from verify.claims.reading import Context, Reading, settle_units
-from verify.claims.vocabulary import Vocabulary, load
-from verify.types import Claim
+from verify.claims.result_files import (
+    is_eval_results,
+    is_trainer_results,
+    read_eval_results,
+    read_trainer_results,
+)
+from verify.claims.vocabulary import Vocabulary, key, load
+from verify.types import Claim, Source
 
 CARD = "README.md"
 
@@ -31,31 +39,93 @@ def read_claims(
     """Read every claim out of ``files`` (repository-relative path to text). Pure, and raises on no text."""
     words = vocabulary or load()
     readings: list[Reading] = []
+    candidates: list[Reading] = []
     findings: list[Finding] = []
+    index = Context()
     for file in sorted(files):
         text = files[file].replace("\r\n", "\n").replace("\r", "\n")
         if file.rsplit("/", 1)[-1].casefold() == CARD.casefold():
-            readings += _read_card(text, file, words, findings)
-    readings = settle_units(readings)
-    claims = group(readings, model, revision)
+            found, possible = _read_card(text, file, model, words, findings)
+            readings += found
+            candidates += possible
+            index = index if index.dataset else _one_dataset([read for read in found if _in_metadata(read)])
+    for file in sorted(files):
+        text = files[file].replace("\r\n", "\n").replace("\r", "\n")
+        if is_eval_results(file):
+            found, possible = read_eval_results(text, file, words)
+            readings += found
+            candidates += possible
+        elif is_trainer_results(file):
+            readings += read_trainer_results(text, file, index, words)
+    claims = group(settle_units(readings), model, revision)
+    ids = {claim.claim_id for claim in claims}
+    possible_claims = [claim for claim in group(settle_units(candidates), model, revision) if claim.claim_id not in ids]
     findings += contradictions(claims)
-    return Extraction(tuple(claims), (), tuple(findings))
+    return Extraction(tuple(claims), tuple(possible_claims), tuple(findings))
 
 
-def _read_card(text: str, file: str, vocabulary: Vocabulary, findings: list[Finding]) -> list[Reading]:
+def _read_card(
+    text: str, file: str, model: str, vocabulary: Vocabulary, findings: list[Finding]
+) -> tuple[list[Reading], list[Reading]]:
     lines = Lines(text)
     front = read_front_matter(text)
     if front.problem:
         findings.append(_broken(front, file))
-    tags = tags_of(front)
-    card = generated_by(text, front.body, tags, vocabulary)
+    card = generated_by(text, front.body, tags_of(front), vocabulary)
     index = read_model_index(front, lines, vocabulary, file=file, by_trainer=card.trainer)
     datasets = [name for name in datasets_of(front) if vocabulary.dataset(name)]
     own = datasets[0] if len(datasets) == 1 else None
-    listed = read_lists(
-        text, front.body, lines, vocabulary, file=file, card=card, context=_one_dataset(index), own_dataset=own
+    one = _one_dataset(index)
+    listed = read_lists(text, front.body, lines, vocabulary, file=file, card=card, context=one, own_dataset=own)
+    listed = [_of_suite(reading, model, vocabulary) for reading in listed]
+    body = read_body(
+        text, front, lines, vocabulary, file=file, model=model, card=card, index=one, datasets=datasets, listed=listed
     )
-    return [*index, *listed]
+    if body.cut_at:
+        sentence = f"{file} is longer than any card needs to be: it was read up to line {body.cut_at}."
+        findings.append(Finding("card-cut", sentence))
+    if card.autotrain and body.default.dataset:
+        listed = [_on_own_data(reading, body.default) for reading in listed]
+    found = [*index, *listed, *body.claims]
+    findings += best_of_epochs(found, body.epochs)
+    kept, classes = _without_classes(found or body.curve)
+    return kept, [*body.candidates, *classes]
+
+
+def _without_classes(readings: list[Reading]) -> tuple[list[Reading], list[Reading]]:
+    """Scores of single classes are claims only where the card gives no score over all of them."""
+    overall = {reading.metric.name.split("_")[0] for reading in readings if "class" not in reading.context.settings}
+    kept: list[Reading] = []
+    classes: list[Reading] = []
+    for reading in readings:
+        single = "class" in reading.context.settings and reading.metric.name.split("_")[0] in overall
+        (classes if single else kept).append(reading)
+    return kept, classes
+
+
+def _on_own_data(reading: Reading, default: Context) -> Reading:
+    """AutoTrain validates on a part of the data that the card names elsewhere."""
+    if reading.context.dataset:
+        return reading
+    return replace(reading, context=replace(reading.context, dataset=default.dataset))
+
+
+def _in_metadata(reading: Reading) -> bool:
+    return reading.evidence.source is Source.MODEL_INDEX
+
+
+def _of_suite(reading: Reading, model: str, vocabulary: Vocabulary) -> Reading:
+    """The task of a suite, taken from the model's name where the card names the suite alone."""
+    context = reading.context
+    tasks = vocabulary.suites.get(key((context.dataset or "").rsplit("/", 1)[-1]), ())
+    if context.config or not tasks:
+        return reading
+    parts = {key(part) for part in re.split(r"[-_./]", model)} | {key(part) for part in re.findall(r"[a-z]+-\d", model)}
+    named = [task for task in tasks if key(task) in parts]
+    if len(named) != 1:
+        return reading
+    note = f"the task {named[0]} of {context.dataset} stands in the model's name only"
+    return replace(reading, context=replace(context, config=named[0]), notes=(*reading.notes, note))
 
 
 def _one_dataset(index: list[Reading]) -> Context:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from verify.claims.reading import Reading, to_claim
 from verify.claims.values import half_unit
 from verify.claims.vocabulary import key
-from verify.types import Claim, Evidence, Setting, Unit
+from verify.types import Claim, Evidence, Setting, Source, Unit
+
+_MOST_COMPARED = 60
+_CELLS = 5_000
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,60 @@ def group(readings: Iterable[Reading], model: str, revision: str | None) -> list
     The claim keeps its most precise print, and every field that any of its places states.
     """
     joined: list[list[Reading]] = []
-    by_metric: dict[tuple[str, str | None], list[list[Reading]]] = {}
+    buckets: dict[tuple[str, str | None], _Bucket] = {}
+    exact: dict[tuple[object, ...], list[Reading]] = {}
     for reading in readings:
-        bucket = by_metric.setdefault((reading.metric.name, _subject(reading)), [])
-        for members in bucket:
-            if all(_one_claim(member, reading) for member in members):
-                members.append(reading)
-                break
-        else:
-            members = [reading]
-            bucket.append(members)
+        context = reading.context
+        settings = tuple(sorted(context.settings.items(), key=str))
+        same = (
+            *(reading.metric.name, reading.number.literal, reading.unit, reading.data_names),
+            *(context.config, context.split, context.subject, settings),
+        )
+        if (known := exact.get(same)) is not None:
+            known.append(reading)
+            continue
+        bucket = buckets.setdefault((reading.metric.name, _subject(reading)), _Bucket())
+        members = next((near for near in bucket.near(reading) if _joins(reading, near)), None)
+        if members is None:
+            members = bucket.open(reading)
             joined.append(members)
+        else:
+            members.append(reading)
+        exact[same] = members
     return [_claim(members, model, revision) for members in joined]
+
+
+def _joins(reading: Reading, members: list[Reading]) -> bool:
+    """True if the reading contradicts no member; of very many, the first stand for the rest."""
+    return all(_one_claim(member, reading) for member in members[:_MOST_COMPARED])
+
+
+class _Bucket:
+    """The claims of one metric, by the data that they name; of very many, only near values are compared."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, list[list[Reading]]] = {}
+        self.by_value: dict[tuple[str, int], list[list[Reading]]] = {}
+
+    def near(self, reading: Reading) -> list[list[Reading]]:
+        names = (*reading.data_names, "") if reading.data_names else tuple(self.by_name)
+        found: list[list[Reading]] = []
+        for name in names[:_MOST_COMPARED]:
+            alike = self.by_name.get(name, [])
+            if len(alike) > _MOST_COMPARED:
+                cell = int(reading.fraction * _CELLS)
+                alike = [
+                    members for near in (cell - 1, cell, cell + 1) for members in self.by_value.get((name, near), ())
+                ]
+            found += alike[:_MOST_COMPARED]
+        return found
+
+    def open(self, reading: Reading) -> list[Reading]:
+        members = [reading]
+        for name in reading.data_names or ("",):
+            self.by_name.setdefault(name, []).append(members)
+            self.by_value.setdefault((name, int(reading.fraction * _CELLS)), []).append(members)
+        return members
 
 
 def _subject(reading: Reading) -> str | None:
@@ -48,8 +93,9 @@ def _subject(reading: Reading) -> str | None:
 
 def _one_claim(one: Reading, other: Reading) -> bool:
     return (
-        same_number(one, other)
+        abs(one.fraction - other.fraction) <= max(0.06, 0.1 * abs(one.fraction))  # more than any rounding
         and compatible_data(one, other)
+        and same_number(one, other)
         and compatible(one.context.config, other.context.config)
         and compatible(one.context.split, other.context.split)
         and _compatible_settings(one.context.settings, other.context.settings)
@@ -75,16 +121,7 @@ def compatible(one: str | None, other: str | None) -> bool:
 
 def compatible_data(one: Reading, other: Reading) -> bool:
     """True if the two may be about the same data set: one names none, or a name of one is a name of the other."""
-    first, second = _data_names(one), _data_names(other)
-    return not first or not second or bool(first & second)
-
-
-def _data_names(reading: Reading) -> set[str]:
-    context = reading.context
-    names = {key(name.rsplit("/", 1)[-1]) for name in (context.dataset, context.dataset_name) if name}
-    if context.dataset and context.config:
-        names.add(key(context.dataset.rsplit("/", 1)[-1] + context.config))
-    return names
+    return not one.data_names or not other.data_names or bool(one.data_names & other.data_names)
 
 
 def _compatible_settings(one: dict[str, Setting] | object, other: dict[str, Setting] | object) -> bool:
@@ -157,3 +194,24 @@ def _disagreement(one: Claim, other: Claim) -> Finding:
         f"{other.literal} ({second.source}, {second.file}:{second.line})."
     )
     return Finding("disagreement", sentence, (one.claim_id, other.claim_id), (first, second))
+
+
+def best_of_epochs(readings: Iterable[Reading], epochs: Sequence[Sequence[Reading]]) -> list[Finding]:
+    """Scores that are the best of the card's own table of epochs and not its last: chosen by the data they are on."""
+    findings = []
+    last = {reading.metric.name: reading for reading in (epochs[-1] if len(epochs) > 1 else ())}
+    for reading in readings:
+        metric = reading.metric
+        final = last.get(metric.name)
+        if final is None or metric.greater_is_better is None or reading.evidence.source is Source.TABLE:
+            continue
+        values = [row.number.decimal for epoch in epochs for row in epoch if row.metric.name == metric.name]
+        best = max(values) if metric.greater_is_better else min(values)
+        shown = reading.number.decimal.quantize(Decimal(1).scaleb(int(best.as_tuple().exponent)))
+        if shown == best != final.number.decimal:
+            sentence = (
+                f"{metric.name} {reading.number.literal} is the best of the {len(epochs)} rows of the card's own table "
+                f"of epochs, not the last ({final.number.literal}): it was chosen by the data that it is reported on."
+            )
+            findings.append(Finding("best-epoch", sentence, (), (reading.evidence, final.evidence)))
+    return findings

@@ -21,8 +21,11 @@ _AUTOTRAIN = re.compile(r"^#{1,6}[ \t]*Validation Metrics[ \t]*#*[ \t]*$", re.MU
 _TRAINED_WITH = re.compile(r"^#{1,6}[ \t]*Model Trained Using Auto(?:Train|NLP)", re.MULTILINE | re.IGNORECASE)
 _ITEM = re.compile(r"[ \t]{0,6}[-*+][ \t]+(?P<label>[^\n]{1,120}?)[ \t]*[:=][ \t]*(?P<value>[^\n]{0,120})")
 _SENTENCE = re.compile(
-    r"fine-?tuned version of .{0,300}?\bon (?:the |an? )?(?P<data>[^\n]{1,200}?)(?: dataset)?\.?[ \t]*$", re.MULTILINE
+    r"fine-?tuned version of [^\n]{0,300}?\bon (?:the |an? )?(?P<data>[^\n]{1,200}?)"
+    r"(?P<called>[ \t]+[*_]*(?:\[?data ?set)\b|\.?[ \t]*$|\.[ \t]+It )",
+    re.MULTILINE,
 )
+_LONGEST_BODY = 800_000
 _LINK = re.compile(r"\[([^\]\n]{0,200})\]\([^)\n]{0,500}\)")
 KERAS_TAG, TRAINER_TAG = "generated_from_keras_callback", "generated_from_trainer"
 
@@ -48,7 +51,7 @@ def generated_by(text: str, body: int, tags: list[str], vocabulary: Vocabulary) 
     if sentence:
         words = _LINK.sub(r"\1", sentence["data"]).strip("*_` ")
         # "German poems" describes data without naming a set: a name is one word, or is called a dataset.
-        if sentence.group().rstrip(" .\t").endswith("dataset") or " " not in words:
+        if "data" in sentence["called"] or " " not in words:
             dataset = vocabulary.dataset(words)
     return GeneratedCard(trainer, keras, autotrain, dataset)
 
@@ -70,7 +73,7 @@ def read_lists(
     data set under the card's ``datasets:`` key, which AutoTrain fills with the data that it trained and validated on.
     """
     readings: list[Reading] = []
-    for found in _ACHIEVES.finditer(text, body):
+    for found in _ACHIEVES.finditer(text, body, body + _LONGEST_BODY):
         split = _split_of(found["where"], vocabulary)
         notes: tuple[str, ...] = ()
         here = replace(context, split=split)
@@ -78,9 +81,12 @@ def read_lists(
             here = Context(task=context.task, dataset=card.dataset, split=split)
         elif context.dataset and not card.dataset:
             notes = ("the data set stands in the metadata: the list and the metadata are written by one run",)
+        elif not card.dataset and own_dataset:
+            here = replace(here, dataset=own_dataset)
+            notes = ("the data set is the only one that the card's metadata lists",)
         readings += _items(found.end(), lines, vocabulary, file, here, notes, keras=card.keras)
     if card.autotrain:
-        for found in _AUTOTRAIN.finditer(text, body):
+        for found in _AUTOTRAIN.finditer(text, body, body + _LONGEST_BODY):
             here = Context(context.task, own_dataset or context.dataset, split="validation")
             readings += _items(found.end(), lines, vocabulary, file, here, ())
     return readings

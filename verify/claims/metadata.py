@@ -54,6 +54,11 @@ def datasets_of(front: FrontMatter) -> list[str]:
     return [text for text in map(scalar, entries(found)) if text]
 
 
+def metrics_of(front: FrontMatter) -> list[str]:
+    """The names under the card's ``metrics:`` key."""
+    return [text for text in map(scalar, entries(children(front.root).get("metrics"))) if text]
+
+
 def tags_of(front: FrontMatter) -> list[str]:
     """The card's tags, lower case."""
     return [text.casefold() for text in map(scalar, entries(children(front.root).get("tags"))) if text]
@@ -211,6 +216,8 @@ def _context(fields: dict[str, yaml.Node], vocabulary: Vocabulary) -> Context:
     split = split or free_split
     if split is None and name:
         split = next((found for word in re.split(r"[\W_]+", name) if (found := _split_word(word, vocabulary))), None)
+    split, part = split_parts(split, vocabulary)
+    config = config or part
     slice_of = re.fullmatch(r"([\w.+-]+)\[[^\]]*\]", split or "")
     if slice_of:
         settings["split_slice"] = split
@@ -238,6 +245,22 @@ def _free_args(args: str | None, vocabulary: Vocabulary) -> tuple[str | None, st
     return " ".join(kept) or None, splits[0] if splits else None
 
 
+def split_parts(split: str | None, vocabulary: Vocabulary) -> tuple[str | None, str | None]:
+    """A split and the part of the data in its name: test_r3 is test and r3, test.clean is test and clean.
+
+    MNLI's matched and mismatched splits keep their full names, which are those of the data set.
+    """
+    if not split:
+        return split, None
+    found = [re.fullmatch(r"([A-Za-z]+)[_.-]([\w.-]+)", part.strip()) for part in split.split("+")]
+    if not all(found) or "matched" in split:
+        return split, None
+    bases = {vocabulary.splits.get(key(match.group(1))) for match in found if match}
+    if len(bases) != 1 or None in bases:
+        return split, None
+    return bases.pop(), found[0].group(2) if len(found) == 1 and found[0] else None
+
+
 def _split_word(word: str, vocabulary: Vocabulary) -> str | None:
     return vocabulary.splits.get(key(word))
 
@@ -248,3 +271,14 @@ def _config(config: str | None, dataset: str | None, name: str | None) -> str | 
         return None
     own = {key(part) for part in (dataset, name, (dataset or "").rsplit("/", 1)[-1]) if part}
     return None if key(config) in own | {"default", "none", ""} else config.strip()
+
+
+def names_of(front: FrontMatter) -> list[str]:
+    """The names that the model-index gives to its models."""
+    index = next((node for name, node in children(front.root).items() if name.replace("_", "-") == "model-index"), None)
+    return [name for model in entries(index) if (name := scalar(children(model).get("name")))]
+
+
+def base_models_of(front: FrontMatter) -> list[str]:
+    """The models that this one was made from, as the metadata names them."""
+    return [text for text in map(scalar, entries(children(front.root).get("base_model"))) if text]

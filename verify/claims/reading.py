@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cached_property
 
 from verify.claims.values import Number, unit_of
-from verify.claims.vocabulary import Metric
+from verify.claims.vocabulary import Metric, key
 from verify.types import Claim, Evidence, Interval, Setting, Unit
 
 _LONGEST_QUOTE = 300
@@ -42,23 +44,38 @@ class Reading:
     date: str | None = None
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def fraction(self) -> float:
+        """The value with percentages divided by a hundred."""
+        return self.number.value / 100 if self.unit is Unit.PERCENT else self.number.value
+
+    @cached_property
+    def data_names(self) -> frozenset[str]:
+        """The squashed names of the data set, without organisation; with its config where there is one."""
+        context = self.context
+        names = {key(name.rsplit("/", 1)[-1]) for name in (context.dataset, context.dataset_name) if name}
+        if context.dataset and context.config:
+            names.add(key(context.dataset.rsplit("/", 1)[-1] + context.config))
+        return frozenset(names)
+
 
 def settle_units(readings: Iterable[Reading]) -> list[Reading]:
     """Give every reading its unit, from its own print and from the numbers of the same block."""
     readings = list(readings)
-    blocks: dict[tuple[str, str], list[Number]] = {}
+    largest: dict[tuple[str, str], Decimal] = {}
     for reading in readings:
         if reading.metric.unit != "raw" and not reading.number.percent_sign:
             for name in {reading.metric.name, reading.metric.unit}:
-                blocks.setdefault((reading.block, name), []).append(reading.number)
+                place = (reading.block, name)
+                largest[place] = max(largest.get(place, Decimal(0)), abs(reading.number.decimal))
     settled = []
     for reading in readings:
         if reading.unit is None:
             # Two bounded metrics of one list may differ in scale (accuracy 92.1, AUC 0.97); error rates do not, and a
             # bare 0 or 1 tells nothing of its own scale.
             shared = reading.metric.unit == "rate" or abs(reading.number.decimal) in (0, 1)
-            siblings = blocks.get((reading.block, reading.metric.unit if shared else reading.metric.name), ())
-            unit, reason = unit_of(reading.number, reading.metric.unit, siblings, reading.header)
+            beside = largest.get((reading.block, reading.metric.unit if shared else reading.metric.name))
+            unit, reason = unit_of(reading.number, reading.metric.unit, beside, reading.header)
             reading = replace(reading, unit=unit, unit_reason=reason)
         settled.append(reading)
     return settled

@@ -7,15 +7,15 @@ precise than "91", and 0.8774509803921569 is known to sixteen digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 from verify.types import Interval, Unit
 
 # A number that starts where no word or other number is under way. Digits, with a point or a comma, or an exponent.
 NUMBER = re.compile(
-    r"(?<![\w.,])(?P<sign>[-+−])?"
+    r"(?<![\w.,])(?<!\w[-–])(?P<sign>[-+−])?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,30}(?:[.,]\d{1,40})?|\.\d{1,40})"
     r"(?P<exponent>[eE][-+]?\d{1,3})?(?![\d])"
 )
@@ -32,7 +32,7 @@ class Number:
     percent_sign: bool = False
     spread: str | None = None
 
-    @property
+    @cached_property
     def value(self) -> float:
         return float(self.decimal)
 
@@ -41,7 +41,7 @@ class Number:
         """True if no decimal point was printed."""
         return self.half_unit >= Decimal("0.5")
 
-    @property
+    @cached_property
     def half_unit(self) -> Decimal:
         """Half a unit of the last printed digit."""
         return half_unit(self.decimal)
@@ -101,11 +101,12 @@ def _with_point(digits: str) -> str:
     return digits.replace(",", ".")
 
 
-def unit_of(number: Number, family: str, siblings: Iterable[Number] = (), header: str = "") -> tuple[Unit, str]:
+def unit_of(number: Number, family: str, largest: Decimal | None = None, header: str = "") -> tuple[Unit, str]:
     """The unit of ``number`` and the reason, from the metric's unit family and the numbers printed beside it.
 
     ``family`` is "raw", "fraction" or "percent-scale" (printed 0 to 100 by custom), "rate" (a fraction that may exceed
-    one, as an error rate), or "unknown". ``siblings`` are numbers of the same list or column with bounded metrics.
+    one, as an error rate), or "unknown". ``largest`` is the greatest number of the same list or table that must be on
+    the same scale.
     """
     if family == "raw":
         return Unit.RAW, "the metric has no upper bound, so it is never rescaled"
@@ -113,17 +114,16 @@ def unit_of(number: Number, family: str, siblings: Iterable[Number] = (), header
         return Unit.PERCENT, "a % sign follows the number"
     if "%" in header or "percent" in header.casefold():
         return Unit.PERCENT, "% in the header"
-    limit = Decimal(3) if family == "rate" else Decimal(1)
+    limit = Decimal("1.5") if family == "rate" else Decimal(1)
     size = abs(number.decimal)
     if size > 100 and family != "rate":
         return Unit.RAW, "above 100, so neither a fraction nor a percentage"
     if size > limit:
         return Unit.PERCENT, f"above {limit}, so not a fraction"
-    others = [abs(other.decimal) for other in siblings]
-    if any(other > limit for other in others):
+    if largest is not None and largest > limit:
         return Unit.PERCENT, "other scores beside it stand above 1"
     if family == "unknown" and number.is_integer:
         return Unit.RAW, "undecidable: neither the metric nor the numbers beside it tell the scale"
-    if others:
+    if largest is not None:
         return Unit.FRACTION, "at most 1, as the scores beside it are"
     return Unit.FRACTION, "at most 1"

@@ -6,9 +6,9 @@ The names stand in ``vocabulary.yaml`` beside this file; users extend them with 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import yaml
 
 from verify.errors import UsageError
 
-UNITS = ("fraction", "percent-scale", "rate", "raw")
+UNITS = ("fraction", "percent-scale", "rate", "raw", "unknown")
 _FILE = Path(__file__).with_name("vocabulary.yaml")
 _QUALIFIERS = {
     "test": "test",
@@ -69,14 +69,26 @@ class MetricLabel:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """A data set with its usual metric; ``unit`` is "raw" for ratings, else empty."""
+
+    name: str
+    metric: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Look-up tables, keyed by :func:`key`."""
+    """Look-up tables, keyed by :func:`key`. Compared by identity, so that what labels say can be cached."""
 
     metrics: Mapping[str, Metric]
     not_metrics: frozenset[str]
     splits: Mapping[str, str]
     placeholders: frozenset[str]
     canonical: Mapping[str, Metric] = field(default_factory=dict)
+    datasets: Mapping[str, Benchmark] = field(default_factory=dict)
+    corpora: frozenset[str] = frozenset()
+    suites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def metric(self, label: str) -> Metric | None:
         """The metric that ``label`` is an exact name of."""
@@ -101,6 +113,16 @@ class Vocabulary:
             return None
         return name.strip()
 
+    def benchmark(self, name: str) -> Benchmark | None:
+        """The known data set called ``name``, with or without its organisation."""
+        return self.datasets.get(key(name)) or self.datasets.get(key(name.rsplit("/", 1)[-1]))
+
+    def usual_metric(self, benchmark: Benchmark) -> Metric:
+        """What is commonly reported on a known data set."""
+        metric = self.canonical[benchmark.metric]
+        return Metric(metric.name, "raw", metric.greater_is_better) if benchmark.unit == "raw" else metric
+
+    @lru_cache(maxsize=50_000)  # noqa: B019 - vocabularies live as long as the process
     def label(self, text: str, type_name: str = "") -> MetricLabel:
         """Read a label such as "Test WER", "F1 Macro" or "NER F Score"; the name wins over the YAML type.
 
@@ -148,9 +170,25 @@ class Vocabulary:
         return MetricLabel(base, split)
 
 
+@lru_cache(maxsize=100_000)
 def key(text: str) -> str:
     """The form in which names are compared: lower case, letters, digits, @ and + only."""
     return re.sub(r"[^\w@+]|_", "", text.casefold())
+
+
+def spans(words: Sequence[str], table: Mapping[str, Any], longest: int) -> Iterator[tuple[int, int]]:
+    """The runs of words, as (first, past the last), that ``table`` has a name for; longer runs first, left to right."""
+    keys = [key(word) for word in words]
+    first = 0
+    while first < len(keys):
+        taken = 1
+        if keys[first]:
+            for size in range(min(longest, len(keys) - first), 0, -1):
+                if "".join(keys[first : first + size]) in table:
+                    yield first, first + size
+                    taken = size
+                    break
+        first += taken
 
 
 def _without_parenthesis_hint(text: str) -> str:
@@ -169,6 +207,9 @@ def load(extra: tuple[Path, ...] = ()) -> Vocabulary:
     canonical: dict[str, Metric] = {}
     not_metrics: set[str] = set()
     splits: dict[str, str] = {}
+    datasets: dict[str, Benchmark] = {}
+    corpora: set[str] = set()
+    suites: dict[str, tuple[str, ...]] = {}
     placeholders: set[str] = set()
     for path in (_FILE, *extra):
         content = _read_file(path)
@@ -180,8 +221,23 @@ def load(extra: tuple[Path, ...] = ()) -> Vocabulary:
         not_metrics |= {key(str(word)) for word in _section(content, "not_metrics", list, path)}
         for split, aliases in _section(content, "splits", dict, path).items():
             splits |= {key(str(word)): str(split) for word in (split, *(aliases or ()))}
+        for name, entry in _section(content, "datasets", dict, path).items():
+            known = _benchmark(str(name), entry, canonical, path)
+            datasets |= {key(alias): known for alias in (known.name, *_aliases(entry))}
+        corpora |= {key(str(word)) for word in _section(content, "corpora", list, path)}
+        for suite, tasks in _section(content, "suites", dict, path).items():
+            suites[key(str(suite))] = tuple(str(task) for task in tasks or ())
         placeholders |= {key(str(word)) for word in _section(content, "placeholders", list, path)}
-    return Vocabulary(metrics, frozenset(not_metrics), splits, frozenset(placeholders), canonical)
+    return Vocabulary(
+        metrics,
+        frozenset(not_metrics),
+        splits,
+        frozenset(placeholders),
+        canonical,
+        datasets,
+        frozenset(corpora),
+        suites,
+    )
 
 
 def _read_file(path: Path) -> Mapping[str, Any]:
@@ -212,6 +268,12 @@ def _metric(name: str, entry: Any, path: Path) -> Metric:
         )
     better = entry.get("greater_is_better")
     return Metric(name, str(entry["unit"]), better if isinstance(better, bool) else None)
+
+
+def _benchmark(name: str, entry: Any, canonical: Mapping[str, Metric], path: Path) -> Benchmark:
+    if not isinstance(entry, dict) or str(entry.get("metric")) not in canonical:
+        raise UsageError(f"In the vocabulary file {path}, datasets.{name} needs a mapping with metric: a known metric.")
+    return Benchmark(name, str(entry["metric"]), str(entry.get("unit") or ""))
 
 
 def _aliases(entry: Mapping[str, Any]) -> Iterable[str]:
