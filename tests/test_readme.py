@@ -32,6 +32,8 @@ def place(tmp_path_factory):
     task = re.search(r"# (my_tasks/\S+)\n((?:    .*\n)+)", README)
     (work / "my_tasks").mkdir()
     (work / task[1]).write_text("".join(line[4:] + "\n" for line in task[2].splitlines()))
+    corrections = re.search(r"# (corrections\S+)\n((?:    .*\n)+)", README)
+    (work / corrections[1]).write_text("".join(line[4:] + "\n" for line in corrections[2].splitlines()))
     rows = "".join(f"{text},{i % 2}\n" for i, text in enumerate(TEXTS))
     (work / "my_tasks/reviews.csv").write_text(f"body,stars\n{rows}")
     for name in ("ORG/MODEL", "ORG/MODEL@v1.0", "distilbert/distilbert-base-uncased-finetuned-sst-2-english"):
@@ -60,7 +62,7 @@ def test_the_demo_prints_the_table_of_the_readme():
         [sys.executable, str(DEMO.parent / "demo.py")], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "5 of 5 verdicts are right." in done.stdout
+    assert "6 of 6 verdicts are right." in done.stdout
     shown = re.sub(r"[│\s]+", " ", done.stderr)
     for line in re.findall(r"README\.md:\d+ .*", README):
         measured, difference, verdict = re.split(r"\s{2,}", line)[1:4]

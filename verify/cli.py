@@ -109,6 +109,9 @@ def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Show what a card claims, with the place of every number. Nothing is run.",
     )
     claims.add_argument("target", metavar="MODEL", help="ORG/NAME[@revision], a model's folder, or a README.md")
+    claims.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="claims=FILE (corrections by hand), task_path=[FOLDER]"
+    )
     shape = claims.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON object")
     shape.add_argument("--jsonl", action="store_true", help="MODEL is a folder of cards, NAME/README.md: a line each")
@@ -166,9 +169,10 @@ def _is_model(word: str) -> bool:
 
 
 def _claims(parsed: argparse.Namespace) -> int:
+    from verify.config import compose_config
     from verify.verbs.claims import run
 
-    return run(parsed.target, as_json=parsed.json, as_jsonl=parsed.jsonl)
+    return run(parsed.target, compose_config(None, parsed.overrides), as_json=parsed.json, as_jsonl=parsed.jsonl)
 
 
 def _tasks(parsed: argparse.Namespace) -> int:

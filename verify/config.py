@@ -78,6 +78,7 @@ class VerifyConfig:
     model: str | None = None
     tasks: list[str] | None = None  # null: whatever the card claims
     task_path: list[str] = field(default_factory=list)  # folders with task files of your own
+    claims: str | None = None  # a YAML file of claims corrected or added by hand
     limit: int | None = None  # examples per task, a seeded random sample; null: the whole split
     seed: int = 0  # of the order of examples
     results: str = "results"
@@ -85,6 +86,10 @@ class VerifyConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     override: OverrideConfig = field(default_factory=OverrideConfig)
     suite: SuiteConfig | None = None
+
+    def asked_tasks(self) -> list[str] | None:
+        """The tasks asked for, here or by the suite; None for whatever the card claims."""
+        return self.tasks if self.tasks is not None else (self.suite.tasks if self.suite else None)
 
 
 _SCHEMAS = (VerifyConfig, PolicyConfig, EngineConfig, OverrideConfig, SuiteConfig)

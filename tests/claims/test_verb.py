@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from verify.config import VerifyConfig
 from verify.errors import UsageError
 from verify.verbs.claims import run
 
@@ -19,7 +20,7 @@ def model(tmp_path):
 
 
 def test_json_of_a_folder_and_of_a_card(model, capsys):
-    assert run(str(model), as_json=True, as_jsonl=False) == 0
+    assert run(str(model), VerifyConfig(), as_json=True, as_jsonl=False) == 0
     printed = json.loads(capsys.readouterr().out)
     assert set(printed) == {"schema", "model", "revision", "claims", "candidates", "findings"}
     assert printed["model"] == "mine"
@@ -29,12 +30,12 @@ def test_json_of_a_folder_and_of_a_card(model, capsys):
     assert accuracy["interval"] == [0.92895, 0.92905]
     assert (accuracy["where"], accuracy["file"], accuracy["line"]) == ("eval-list", "README.md", 3)
     assert accuracy["quote"] == "- Accuracy: 0.9290"
-    run(str(model / "README.md"), as_json=True, as_jsonl=False)
+    run(str(model / "README.md"), VerifyConfig(), as_json=True, as_jsonl=False)
     assert json.loads(capsys.readouterr().out)["claims"] == printed["claims"]
 
 
 def test_jsonl_of_a_folder_of_cards(model, capsys):
-    run(str(model.parent), as_json=False, as_jsonl=True)
+    run(str(model.parent), VerifyConfig(), as_json=False, as_jsonl=True)
     (line,) = capsys.readouterr().out.splitlines()
     card = json.loads(line)
     assert card["id"] == "mine"
@@ -42,7 +43,7 @@ def test_jsonl_of_a_folder_of_cards(model, capsys):
 
 
 def test_the_table_shows_value_unit_and_place(model, capsys):
-    run(str(model), as_json=False, as_jsonl=False)
+    run(str(model), VerifyConfig(), as_json=False, as_jsonl=False)
     shown = capsys.readouterr().out
     for word in ("accuracy", "0.9290", "fraction", "README.md:3"):
         assert word in shown
@@ -51,13 +52,13 @@ def test_the_table_shows_value_unit_and_place(model, capsys):
 @pytest.mark.parametrize("as_jsonl", [False, True])
 def test_a_folder_without_a_card_is_refused(tmp_path, as_jsonl):
     with pytest.raises(UsageError, match=r"README\.md"):
-        run(str(tmp_path), as_json=False, as_jsonl=as_jsonl)
+        run(str(tmp_path), VerifyConfig(), as_json=False, as_jsonl=as_jsonl)
 
 
 def test_neither_torch_nor_transformers_is_imported(model):
     code = (
-        "import sys; from verify.verbs.claims import run; "
-        f"run({str(model)!r}, as_json=False, as_jsonl=False); "
+        "import sys; from verify.config import VerifyConfig; from verify.verbs.claims import run; "
+        f"run({str(model)!r}, VerifyConfig(), as_json=False, as_jsonl=False); "
         "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

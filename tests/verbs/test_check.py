@@ -57,7 +57,7 @@ def test_the_demo_is_judged_as_its_maker_knows(check):
     assert inflated["claim"]["file"] == "README.md"
     lines = (DEMO / "digits-vit" / "README.md").read_text().splitlines()
     assert inflated["claim"]["literal"] in lines[inflated["claim"]["line"] - 1]
-    assert "1 overstated, 3 reproduced, 1 unverifiable" in err
+    assert "1 overstated, 1 impossible, 3 reproduced, 1 unverifiable" in err
     assert Path("results/digits-vit/verdicts.json").is_file()
 
 

@@ -91,6 +91,21 @@ def no_task(claim: Claim, match: Match) -> Verdict:
     )
 
 
+def impossible(claim: Claim, match: Match, finding: str) -> Verdict:
+    """The verdict on a claim that arithmetic alone rules out as one run on its split, as ``finding`` says."""
+    return Verdict(
+        VerdictKind.IMPOSSIBLE,
+        claim,
+        rule="no count of examples gives it",
+        reason=finding,
+        next_step="Ask the author how the number was computed, and on which examples.",
+        task=match.task.name if match.task else None,
+        split=match.split or None,
+        rung=Rung.ARITHMETIC,
+        notes=match.notes,
+    )
+
+
 def failed(claim: Claim, match: Match, error: VerifyError, retry: str) -> Verdict:
     """The verdict on a claim whose measurement ended in ``error``; ``retry`` is the command that tries again."""
     if isinstance(error, BlockedError):

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from verify.claims.group import Finding
+from verify.report.claim_json import claim_entry, finding_entry
 from verify.types import Measurement, Verdict
-from verify.verbs.claims import claim_entry
 
 SCHEMA = "verify.check/1"
 
@@ -19,11 +20,13 @@ def check_object(
     exit_code: int,
     verdicts: Sequence[Verdict],
     measurements: Sequence[Measurement] = (),
+    findings: Sequence[Finding] = (),
 ) -> dict[str, Any]:
     """The object that ``verify check --json`` prints, strictly JSON: a number that is not finite becomes null.
 
     ``missing`` lists, for each claim that could not be settled, what stood in the way and what would help.
-    ``measurements`` holds every score (fractions or raw) of every task that was run, with its settings.
+    ``findings`` are what arithmetic on the card alone shows. ``measurements`` holds every score (fractions or raw) of
+    every task that was run, with its settings.
     """
     found = {
         "schema": SCHEMA,
@@ -36,6 +39,7 @@ def check_object(
             for verdict in verdicts
             if verdict.kind.holds is None
         ],
+        "findings": [finding_entry(finding) for finding in findings],
         "measurements": [asdict(measurement) for measurement in measurements],
     }
     return {name: _strict(value) for name, value in found.items()}

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from verify.claims.group import Finding
 from verify.types import Claim, Measurement, Unit, Verdict, VerdictKind
 
 _STYLE = {
@@ -26,9 +27,16 @@ LITERAL_WIDTH = 9
 
 
 def show_verdicts(
-    console: Console, model: str, verdicts: Sequence[Verdict], measurements: Sequence[Measurement] = ()
+    console: Console,
+    model: str,
+    verdicts: Sequence[Verdict],
+    measurements: Sequence[Measurement] = (),
+    findings: Sequence[Finding] = (),
 ) -> None:
-    """Print one row a claim, the reasons below it, what was run, and the scores of tasks that no claim is about."""
+    """Print one row a claim, the reasons below it, what the card alone shows, and what was run.
+
+    The scores of tasks that no claim is about are printed too.
+    """
     if verdicts:
         console.print(_table(f"Claims of {escape(model)}", verdicts))
         for number, verdict in enumerate(verdicts, start=1):
@@ -39,6 +47,10 @@ def show_verdicts(
             console.print(_paragraph("", f"[dim]{escape(note)} ({', '.join(map(str, numbers))})[/dim]"))
     else:
         console.print(f"{escape(model)}: the card makes no claim that could be read.")
+    reasons = {verdict.reason for verdict in verdicts}
+    for finding in findings:
+        if finding.sentence not in reasons:
+            console.print(_paragraph("", f"[yellow]{escape(finding.kind)}[/yellow]: {escape(finding.sentence)}"))
     claimed = {(verdict.task, verdict.split) for verdict in verdicts}
     for measurement in measurements:
         console.print(_paragraph("", f"[dim]{escape(_settings(measurement))}[/dim]"))

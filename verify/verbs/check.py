@@ -13,19 +13,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from verify import hub
-from verify.claims.extract import read_claims
+from verify.claims.group import Finding
 from verify.config import VerifyConfig, worst
 from verify.errors import UsageError, VerifyError
-from verify.judge.compare import failed, judge, no_task, unmeasurable
+from verify.judge.compare import failed, impossible, judge, no_task, unmeasurable
 from verify.measure import FOREIGN, Subject, check_metrics, measure
 from verify.metrics.registry import METRICS
 from verify.report.export import check_object
 from verify.report.progress import ProgressView
 from verify.report.terminal import show_verdicts, summary
 from verify.store import slug, write_json
-from verify.tasks.match import Match, match_claim
+from verify.tasks.match import Match
 from verify.tasks.registry import Registry, load_registry
+from verify.tasks.resolve import Resolved
 from verify.types import Claim, Measurement, TaskSpec, Verdict, VerdictKind
+from verify.verbs.claims import resolved_claims
 
 HOLDS, DOES_NOT_HOLD, NOTHING_SETTLED, ERRORS = 0, 1, 3, 4
 
@@ -38,6 +40,7 @@ class Outcome:
     revision: str | None
     verdicts: tuple[Verdict, ...]
     measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -87,9 +90,11 @@ def check_model(
     concerned.
     """
     repository = hub.resolve(reference)
-    claims = read_claims(hub.texts(repository), repository.model, repository.revision).claims
-    matches = [match_claim(claim, registry, only=only, split=config.override.split) for claim in claims]
-    cells = _cells(claims, matches, [registry[name] for name in only or ()], config)
+    texts, model, revision = hub.texts(repository), repository.model, repository.revision
+    resolved = resolved_claims(texts, model, revision, config, registry)
+    cells = _cells(resolved, [registry[name] for name in only or ()], config)
+    for finding in resolved.impossible.values():
+        err.print(f"{escape(model)}, before anything is run: {escape(finding.sentence)}")
     results: dict[tuple[str, str], Measurement | VerifyError] = {}
     if cells:
         try:
@@ -102,24 +107,23 @@ def check_model(
         else:
             results = {cell: _measured(subject, task, cell[1], config, err) for cell, task in cells.items()}
     verdicts = tuple(
-        _verdict(claim, match, results, config, retry) for claim, match in zip(claims, matches, strict=True)
+        _verdict(claim, match, resolved, results, config, retry)
+        for claim, match in zip(resolved.claims, resolved.matches, strict=True)
     )
-    claimed = {(match.task.name, match.split) for match in matches if match.task}
+    claimed = {(match.task.name, match.split) for match in resolved.matches if match.task}
     for cell, result in results.items():
         if isinstance(result, VerifyError) and cell not in claimed:
             raise result
     measurements = tuple(result for result in results.values() if isinstance(result, Measurement))
-    return Outcome(repository.model, repository.revision, verdicts, measurements)
+    return Outcome(model, revision, verdicts, measurements, resolved.findings)
 
 
-def _cells(
-    claims: Sequence[Claim], matches: Sequence[Match], asked: Sequence[TaskSpec], config: VerifyConfig
-) -> dict[tuple[str, str], TaskSpec]:
-    """What must be measured: (task, split) for every measurable claim, and for every task asked for by name."""
+def _cells(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig) -> dict[tuple[str, str], TaskSpec]:
+    """What must be measured: (task, split) for every claim still open, and for every task asked for by name."""
     cells = {
         (match.task.name, match.split): match.task
-        for claim, match in zip(claims, matches, strict=True)
-        if match.task is not None and _is_measurable(claim, match.task)
+        for claim, match in zip(resolved.claims, resolved.matches, strict=True)
+        if match.task is not None and claim.claim_id not in resolved.impossible and _is_measurable(claim, match.task)
     }
     covered = {name for name, _ in cells}
     for task in asked:
@@ -152,12 +156,15 @@ def _measured(
 def _verdict(
     claim: Claim,
     match: Match,
+    resolved: Resolved,
     results: dict[tuple[str, str], Measurement | VerifyError],
     config: VerifyConfig,
     retry: str,
 ) -> Verdict:
     if match.task is None:
         return no_task(claim, match)
+    if finding := resolved.impossible.get(claim.claim_id):
+        return impossible(claim, match, finding.sentence)
     result = results.get((match.task.name, match.split))
     if result is None or not _is_measurable(claim, match.task):
         return unmeasurable(claim, match)
@@ -175,15 +182,17 @@ def _models(config: VerifyConfig) -> list[str]:
 
 
 def _asked_tasks(config: VerifyConfig, registry: Registry) -> list[str] | None:
-    asked = config.tasks if config.tasks is not None else (config.suite.tasks if config.suite else None)
+    asked = config.asked_tasks()
     return None if asked is None else [registry.find(name).name for name in asked]
 
 
 def _report(outcome: Outcome, config: VerifyConfig, *, as_json: bool, on_one_line: bool, err: Console) -> None:
-    found = check_object(outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.measurements)
+    found = check_object(
+        outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.measurements, outcome.findings
+    )
     write_json(Path(config.results) / slug(outcome.model) / "verdicts.json", found)
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
     console = err if as_json else Console(file=sys.stdout, highlight=False)
-    show_verdicts(console, outcome.model, outcome.verdicts, outcome.measurements)
+    show_verdicts(console, outcome.model, outcome.verdicts, outcome.measurements, outcome.findings)
     err.print(summary(outcome.verdicts))

@@ -5,103 +5,55 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from verify.claims.extract import Extraction, read_claims
-from verify.claims.group import Finding
-from verify.claims.reading import in_unit
-from verify.claims.values import read_number
+from verify.claims.corrections import apply_corrections, load_corrections
+from verify.claims.extract import read_claims
+from verify.config import VerifyConfig
 from verify.errors import UsageError
-from verify.types import Claim, Evidence
+from verify.report.claim_json import claim_entries, claims_object
+from verify.tasks.registry import Registry, load_registry
+from verify.tasks.resolve import Resolved, resolve_claims
 
-SCHEMA = "verify.claims/1"
 _CARD = "README.md"
 _LARGEST = 50_000_000
 _PATTERNS = (_CARD, ".eval_results/*.yaml", ".eval_results/*.yml", "*_results.json")
 
 
-def run(target: str, *, as_json: bool, as_jsonl: bool) -> int:
+def run(target: str, config: VerifyConfig, *, as_json: bool, as_jsonl: bool) -> int:
     """Print the claims of ``target``: a README.md, a model folder, a Hub id, or (JSONL) a folder of cards.
 
     Returns the exit code 0. Raises :class:`verify.errors.UsageError` for a target that is none of these.
     """
     if as_jsonl:
         for name, files in _cards(Path(target)):
-            extraction = read_claims(files, name)
-            print(json.dumps({"id": name, "claims": _entries(extraction.claims)}, ensure_ascii=False))  # noqa: T201
+            found = {"id": name, "claims": claim_entries(read_claims(files, name).claims)}
+            print(json.dumps(found, ensure_ascii=False))  # noqa: T201
         return 0
     model, revision, files = _repository(target)
-    extraction = read_claims(files, model, revision)
+    resolved = resolved_claims(files, model, revision, config, load_registry(config.task_path))
     if as_json:
-        print(json.dumps(as_object(extraction, model, revision), ensure_ascii=False, indent=1))  # noqa: T201
+        print(json.dumps(claims_object(resolved, model, revision), ensure_ascii=False, indent=1))  # noqa: T201
     else:
         from verify.report.claims import show
 
-        show(extraction, model, sys.stdout)
+        show(resolved, model, sys.stdout)
     return 0
 
 
-def as_object(extraction: Extraction, model: str, revision: str | None) -> dict[str, Any]:
-    """The object that ``--json`` prints; see DESIGN.md, machine output."""
-    return {
-        "schema": SCHEMA,
-        "model": model,
-        "revision": revision,
-        "claims": _entries(extraction.claims),
-        "candidates": _entries(extraction.candidates),
-        "findings": [_finding(finding) for finding in extraction.findings],
-    }
-
-
-def _entries(claims: tuple[Claim, ...]) -> list[dict[str, Any]]:
-    """One entry for each place of each claim, so that every value stands as its place prints it."""
-    return [claim_entry(claim, evidence) for claim in claims for evidence in claim.evidence]
-
-
-def claim_entry(claim: Claim, evidence: Evidence) -> dict[str, Any]:
-    literal = evidence.literal or claim.literal
-    value, unit, interval = claim.value, claim.unit, claim.interval
-    number = read_number(literal)
-    if number is not None and literal != claim.literal:
-        value = number.value
-        unit, interval = in_unit(number, claim.unit, claim)
-    return {
-        "claim_id": claim.claim_id,
-        "metric": claim.metric,
-        "value": value,
-        "literal": literal,
-        "unit": str(unit),
-        "interval": [interval.low, interval.high],
-        "task": claim.task,
-        "dataset": claim.dataset,
-        "dataset_name": claim.dataset_name,
-        "config": claim.config,
-        "split": claim.split,
-        "settings": {**claim.settings, **_verification(claim)},
-        "subject": claim.subject,
-        "where": str(evidence.source),
-        "file": evidence.file,
-        "line": evidence.line,
-        "end_line": evidence.end_line,
-        "quote": evidence.quote,
-        "date": claim.date,
-        "notes": list(claim.notes),
-    }
-
-
-def _verification(claim: Claim) -> dict[str, bool]:
-    found = {"verified": True} if claim.verified else {}
-    return found | ({"verifyToken": True} if claim.verify_token else {})
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "kind": finding.kind,
-        "sentence": finding.sentence,
-        "claim_ids": list(finding.claim_ids),
-        "evidence": [{"file": place.file, "line": place.line, "quote": place.quote} for place in finding.evidence],
-    }
+def resolved_claims(
+    files: Mapping[str, str], model: str, revision: str | None, config: VerifyConfig, registry: Registry
+) -> Resolved:
+    """The claims in ``files``, corrected by hand where ``claims=FILE`` says so, each with its task."""
+    extraction = read_claims(files, model, revision)
+    claims = list(extraction.claims)
+    if config.claims is not None:
+        path = Path(config.claims).expanduser()
+        claims = apply_corrections(claims, load_corrections(path), model, path)
+    asked = config.asked_tasks()
+    only = None if asked is None else [registry.find(name).name for name in asked]
+    return resolve_claims(extraction, registry, claims=claims, only=only, split=config.override.split)
 
 
 def _repository(target: str) -> tuple[str, str | None, dict[str, str]]:
