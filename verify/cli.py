@@ -110,7 +110,7 @@ def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     claims.add_argument("target", metavar="MODEL", help="ORG/NAME[@revision], a model's folder, or a README.md")
     claims.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="claims=FILE (corrections by hand), task_path=[FOLDER]"
+        "overrides", nargs="*", metavar="key=value", help="claims=FILE, task_path=[FOLDER], vocabulary=[FILE] …"
     )
     shape = claims.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON object")

@@ -79,6 +79,7 @@ class VerifyConfig:
     tasks: list[str] | None = None  # null: whatever the card claims
     task_path: list[str] = field(default_factory=list)  # folders with task files of your own
     claims: str | None = None  # a YAML file of claims corrected or added by hand
+    vocabulary: list[str] = field(default_factory=list)  # YAML files with names of metrics and data sets of your own
     limit: int | None = None  # examples per task, a seeded random sample; null: the whole split
     seed: int = 0  # of the order of examples
     results: str = "results"
@@ -260,7 +261,11 @@ def _check_values(config: VerifyConfig) -> None:
             raise UsageError(f"{name}={value}: must be a whole number of at least {least}.")
     if not config.results.strip():
         raise UsageError("results: must name a folder.")
-    for name, listed in (("tasks", config.tasks), ("task_path", config.task_path)):
+    for name, listed in (
+        ("tasks", config.tasks),
+        ("task_path", config.task_path),
+        ("vocabulary", config.vocabulary),
+    ):
         if any(not isinstance(item, str) for item in listed or ()):
             raise UsageError(f"{name}={listed}: must be a list of names such as [a,b].")
     if not 0 <= config.policy.probe_share <= 1:

@@ -63,3 +63,25 @@ def test_neither_torch_nor_transformers_is_imported(model):
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines()[-1] == "[]"
+
+
+def test_names_of_ones_own_are_read_and_resolved(model, tmp_path, capsys):
+    (model / "README.md").write_text(
+        "---\ndatasets: [imdb]\n---\n\n| Dataset | Sharpness |\n|---|---|\n| imdb | 0.91 |\n"
+    )
+    (tmp_path / "words.yaml").write_text(
+        "metrics:\n  accuracy: {unit: fraction, greater_is_better: true, aliases: [sharpness]}\n"
+    )
+    run(str(model), VerifyConfig(vocabulary=[str(tmp_path / "words.yaml")]), as_json=True, as_jsonl=False)
+    claim = json.loads(capsys.readouterr().out)["claims"][0]
+    assert (claim["metric"], claim["literal"], claim["resolved_task"]) == ("accuracy", "0.91", "imdb")
+
+
+def test_corrections_by_hand_are_applied_before_tasks_are_sought(model, tmp_path, capsys):
+    file = tmp_path / "corrections.yaml"
+    file.write_text("- {metric: accuracy, value: '0.9', unit: fraction, dataset: imdb, split: test}\n")
+    run(str(model), VerifyConfig(claims=str(file)), as_json=True, as_jsonl=False)
+    found = json.loads(capsys.readouterr().out)["claims"]
+    added = next(claim for claim in found if claim["literal"] == "0.9")
+    assert (added["resolved_task"], added["resolved_split"]) == ("imdb", "test")
+    assert [claim["reason"] for claim in found if claim["resolved_task"] is None]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from verify.claims.corrections import apply_corrections, load_corrections
 from verify.claims.extract import read_claims
+from verify.claims.vocabulary import Vocabulary
+from verify.claims.vocabulary import load as load_vocabulary
 from verify.config import VerifyConfig
 from verify.errors import UsageError
 from verify.report.claim_json import claim_entries, claims_object
@@ -27,8 +29,9 @@ def run(target: str, config: VerifyConfig, *, as_json: bool, as_jsonl: bool) -> 
     Returns the exit code 0. Raises :class:`verify.errors.UsageError` for a target that is none of these.
     """
     if as_jsonl:
+        vocabulary = _vocabulary(config)
         for name, files in _cards(Path(target)):
-            found = {"id": name, "claims": claim_entries(read_claims(files, name).claims)}
+            found = {"id": name, "claims": claim_entries(read_claims(files, name, vocabulary=vocabulary).claims)}
             print(json.dumps(found, ensure_ascii=False))  # noqa: T201
         return 0
     model, revision, files = _repository(target)
@@ -46,14 +49,19 @@ def resolved_claims(
     files: Mapping[str, str], model: str, revision: str | None, config: VerifyConfig, registry: Registry
 ) -> Resolved:
     """The claims in ``files``, corrected by hand where ``claims=FILE`` says so, each with its task."""
-    extraction = read_claims(files, model, revision)
+    vocabulary = _vocabulary(config)
+    extraction = read_claims(files, model, revision, vocabulary=vocabulary)
     claims = list(extraction.claims)
     if config.claims is not None:
         path = Path(config.claims).expanduser()
-        claims = apply_corrections(claims, load_corrections(path), model, path)
+        claims = apply_corrections(claims, load_corrections(path), model, path, vocabulary=vocabulary)
     asked = config.asked_tasks()
     only = None if asked is None else [registry.find(name).name for name in asked]
     return resolve_claims(extraction, registry, claims=claims, only=only, split=config.override.split)
+
+
+def _vocabulary(config: VerifyConfig) -> Vocabulary:
+    return load_vocabulary(tuple(Path(file).expanduser() for file in config.vocabulary))
 
 
 def _repository(target: str) -> tuple[str, str | None, dict[str, str]]:
