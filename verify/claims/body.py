@@ -17,7 +17,7 @@ from verify.claims.surroundings import Surroundings, around_place
 from verify.claims.tables import TableReadings, read_results
 from verify.claims.vocabulary import Metric, Vocabulary, key
 
-_LONGEST_BODY = 800_000  # characters; ten times the longest card known
+_LONGEST_BODY = 300_000  # characters; several times the longest card known
 _FINE_TUNED = re.compile(
     r"\b(?:fine-?\s?tun(?:ed|ing)|trained(?: and evaluated)?|evaluated)\b[^.\n]{0,200}?\b(?:on"
     r"|using|with|for) (?:the |our |an? )?[\"'“]?"

@@ -24,7 +24,6 @@ _LINK = re.compile(r"\[([^\[\]\n]{0,500})\]\([^()\n]{0,1000}(?:\([^()\n]{0,200}\
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,40}\]")
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _EMPHASIS = re.compile(r"\*{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|`+|~~")
-_SPACE = re.compile(r"[ \t\u00a0\u3000]+")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^<>]{0,300}>([^\n]{0,300}?)(?:</h[1-6]>|$)", re.IGNORECASE)
 _PIPES = re.compile(r"^[^|\n]*\|[^|\n]*\|", re.MULTILINE)
 _SEPARATOR = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
@@ -154,4 +153,4 @@ def plain(text: str) -> str:
         text = _ESCAPE.sub(r"\1", text)
     if "*" in text or "_" in text or "`" in text or "~" in text:
         text = _EMPHASIS.sub("", text)
-    return _SPACE.sub(" ", text.replace("\n", " ")).strip()
+    return " ".join(text.split())

@@ -23,7 +23,7 @@ _KEY_LINE = re.compile(r"^[\"']?(?P<key>[A-Za-z_][\w-]*)[\"']?[ \t]*:", re.MULTI
 _INDEX_LINE = re.compile(r"[\"']?model[-_]index\b", re.IGNORECASE)
 _INDENT = re.compile(r"^[ \-?:]*", re.MULTILINE)
 _SMALL = 50_000
-_LARGE = 2_000_000
+_LARGE = 500_000  # characters; the longest metadata known is a tenth of it
 _REPAIRS = 24
 _DEEP = 400
 
@@ -89,7 +89,8 @@ def read_front_matter(text: str) -> FrontMatter:
     """Compose the front matter of a card; on a syntax error, salvage what can be read of the evaluation results."""
     start, end, body = split_card(text)
     source = text[start:end]
-    root, error = _compose(source) if len(source) <= _LARGE else (None, None)
+    too_long = yaml.YAMLError(f"longer than {_LARGE:,} characters, so that only the first results were read")
+    root, error = _compose(source) if len(source) <= _LARGE else (None, too_long)
     if root is not None or start == end:
         return FrontMatter(start, end, body, root, start)
     heading = _HEADING.search(source)

@@ -133,11 +133,13 @@ def _compatible_settings(one: dict[str, Setting] | object, other: dict[str, Sett
 def _claim(members: list[Reading], model: str, revision: str | None) -> Claim:
     best = min(members, key=lambda reading: half_unit(_scaled(reading)))
     claim = to_claim(best, model, revision)
+    if len(members) == 1:
+        return claim
     contexts = [best.context, *(member.context for member in members if member is not best)]
     settings: dict[str, Setting] = {}
     for context in reversed(contexts):
         settings |= context.settings
-    notes = dict.fromkeys(note for member in (best, *members) for note in to_claim(member, model, revision).notes[:-1])
+    notes = dict.fromkeys(note for member in (best, *members) for note in member.notes)
     whole = next((context for context in contexts if context.dataset), contexts[0])
     return replace(
         claim,

@@ -25,7 +25,7 @@ _SENTENCE = re.compile(
     r"(?P<called>[ \t]+[*_]*(?:\[?data ?set)\b|\.?[ \t]*$|\.[ \t]+It )",
     re.MULTILINE,
 )
-_LONGEST_BODY = 800_000
+_LONGEST_BODY = 300_000
 _LINK = re.compile(r"\[([^\]\n]{0,200})\]\([^)\n]{0,500}\)")
 KERAS_TAG, TRAINER_TAG = "generated_from_keras_callback", "generated_from_trainer"
 

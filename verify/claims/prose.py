@@ -62,6 +62,8 @@ def read_text(
             continue
         found = list(_assignments(text, content, line, around, file, result.group))
         result.claims += found
+        if found and len(found) == sum(1 for _ in NUMBER.finditer(text)):
+            assigned.add(line)
     if not _is_reference(around):
         read = {(reading.evidence.line, reading.number.literal) for reading in result.claims}
         for reading in read_sentences(block, lines, around, file, assigned):
@@ -81,7 +83,7 @@ def read_assignments(block: Block, lines: Lines, around: Surroundings, file: str
     group: str | None = None
     for line in range(block.line, block.end_line + 1):
         content = lines.content(line)
-        text = content.strip()
+        text = " ".join(content.split())
         if not text or text.startswith(("```", "~~~")) or len(text) > LONGEST_LINE:
             continue
         filled += 1
