@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from verify.claims.grid import Cell, Grid
-from verify.claims.identity import Owner, extends, is_precision, looks_like_model, owners
+from verify.claims.identity import Owner, extends, is_precision, looks_like_model, owners, sizes
 from verify.claims.labels import Said, read_label
 from verify.claims.surroundings import Surroundings
 from verify.claims.values import Number
@@ -16,6 +16,7 @@ from verify.claims.vocabulary import key
 from verify.claims.words import heads
 
 _DATASET_LINK = re.compile(r"(?:huggingface\.co|hf\.co)/datasets/([\w.-]{1,96}(?:/[\w.-]{1,96})?)")
+_SIZE_HEADS = frozenset(("size", "modelsize", "params", "parameters", "param", "paramsb"))
 _NEWER = re.compile(r"\b(?:updated?|new|newer|latest|after|current|release)\b", re.IGNORECASE)
 _OLDER = re.compile(r"\b(?:original|old|older|previous|prior|before|preview)\b", re.IGNORECASE)
 
@@ -63,12 +64,27 @@ class Axes:
             if column not in numeric and any(row[column].text for row in grid.rows) and not self._is_amount(column)
         ]
         self._drop_categories()
+        self._add_sizes()
         self._choose_model_axes()
 
     def _drop_categories(self) -> None:
         """Beside a column that is headed as one of data sets, an unheaded column only sorts them."""
         if any(axis.head == "dataset" for axis in self.rows):
             self.rows = [axis for axis in self.rows if axis.head or axis.kind != "score"]
+
+    def _add_sizes(self) -> None:
+        """Where the size of a model stands in a column of its own, it is part of the model's name."""
+        header = self.grid.header[-1] if self.grid.header else []
+        column = next((place for place, cell in enumerate(header) if key(cell.text) in _SIZE_HEADS), None)
+        if column is None:
+            return
+        for axis in self.rows:
+            if axis.kind == "model":
+                found = [self.grid.rows[place][column].text for place in axis.places]
+                axis.labels = [
+                    f"{label} {size}" if sizes(size) and not sizes(label) else label
+                    for label, size in zip(axis.labels, found, strict=True)
+                ]
 
     def _is_amount(self, column: int) -> bool:
         """True for a column of dates, sizes or token counts: its cells tell rows apart, and name nothing."""

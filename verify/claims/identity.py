@@ -35,6 +35,7 @@ FAMILIES = word_list("families")
 _GENERIC = word_list("generic")
 
 
+_GREEK = str.maketrans({"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta"})
 _ABBREVIATED = {"ins": "instruct", "inst": "instruct", "inst.": "instruct", "instr": "instruct", "ft": "finetuned"}
 
 
@@ -107,6 +108,7 @@ def _share(own: set[str], candidate: str) -> float:
 def words(name: str) -> list[str]:
     """The lower-case words and numbers of a name: "OpenLLaMA 13B" gives openllama and 13b; 3.3 stays one word."""
     found: list[str] = []
+    name = name.translate(_GREEK)
     for part in re.split(r"[\s/_,:;()\[\]|+-]+", name.casefold()):
         if part:
             found.append(part.strip(".*'\"`"))
@@ -172,6 +174,7 @@ def owners(labels: Sequence[str], identity: Identity, targets: Sequence[str | No
 
 
 def _alone(label: str, identity: Identity) -> Owner:
+    label = label.translate(_GREEK)
     if identity.sizes and (their_sizes := set(sizes(label))) and not their_sizes & identity.sizes:
         return Owner.OTHER
     if _OURS.search(label):

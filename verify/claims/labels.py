@@ -137,6 +137,9 @@ def _take_settings(left: str, settings: dict[str, Setting]) -> str:
 
 def _read_parts(text: str, left: str, vocabulary: Vocabulary, settings: dict[str, Setting], percent: bool) -> Said:
     """A label of several words: metrics and splits are taken out, a known data set may be what is left."""
+    whole = vocabulary.label(left)
+    if whole.known and whole.metric.name != "score":
+        return Said(text, (whole.metric,), split=whole.split, percent=percent, settings=settings)
     metrics: list[Metric] = []
     split = config = None
     for found in _AT_K.finditer(left):
@@ -147,7 +150,7 @@ def _read_parts(text: str, left: str, vocabulary: Vocabulary, settings: dict[str
         inner = found.group(1).strip()
         pair = [vocabulary.metric(part.strip()) for part in re.split(r"[/,&]", inner)]
         if all(pair):
-            metrics += [metric for metric in pair if metric]
+            metrics += [metric for metric in pair if metric and metric.name != "score"]
             left = left.replace(found.group(), " ")
         elif (outer := vocabulary.label(left.replace(found.group(), " "))).known and outer.metric.name != "score":
             metrics.append(outer.metric)

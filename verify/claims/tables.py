@@ -31,6 +31,8 @@ _AGGREGATES = {
 _CURVE = frozenset(("epoch", "epochs", "step", "steps", "iteration", "iterations", "globalstep", "ep"))
 _TRAINING = frozenset(("trainingloss", "trainloss", "tloss"))
 _MOST_EPOCHS = 2_000
+_LAST_EPOCH = ("the last row of the table of training epochs",)
+_PAIR = "matched and mismatched, in this order"
 UNNAMED = Metric("score", "unknown", True)
 
 
@@ -99,31 +101,31 @@ def _epochs(
             if said.metric is None or said.not_score or said.split == "train" or len(values) != 1:
                 continue
             context = replace(around.context, split=said.split or ("validation" if validated else around.context.split))
-            if reading := _reading(row[column], values[0], said.metric, context, file, grid, column):
-                readings.append(replace(reading, notes=("the last row of the table of training epochs",)))
+            if reading := _reading(row[column], values[0], said.metric, context, file, grid, notes=_LAST_EPOCH):
+                readings.append(reading)
         if readings:
             epochs.append(readings)
     return epochs
 
 
 def _reading(
-    cell: Cell, number: Number, metric: Metric, context: Context, file: str, grid: Grid, column: int, header: str = ""
+    cell: Cell,
+    number: Number,
+    metric: Metric,
+    context: Context,
+    file: str,
+    grid: Grid,
+    header: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Reading | None:
-    if number.literal not in cell.raw:
-        return None
+    """The reading of one number of a cell; None if the number does not stand there in the same characters."""
     shown = quote(" ".join(cell.raw.split()), number.literal)
-    if number.literal not in shown:
+    if number.literal not in cell.raw or number.literal not in shown:
         return None
-    line, end_line = cell.line, cell.end_line
-    return Reading(
-        metric=metric,
-        number=number,
-        evidence=Evidence(Source.TABLE, file, line, end_line, shown, number.literal),
-        context=context,
-        block=f"{file}:table:{grid.line}",
-        header=header,
-        notes=(f"printed with a spread of ± {number.spread}",) if number.spread else (),
-    )
+    if number.spread:
+        notes = (f"printed with a spread of ± {number.spread}", *notes)
+    evidence = Evidence(Source.TABLE, file, cell.line, cell.end_line, shown, number.literal)
+    return Reading(metric, number, evidence, context, f"{file}:table:{grid.line}", header, notes=notes)
 
 
 class _Table:
@@ -237,24 +239,18 @@ class _Table:
             labels, row, average, {**extra, **cell_settings(self.grid.rows[row][column].text, self.vocabulary)}
         )
         header = " ".join(said.text for _, said in labels if said.percent) or ("%" if self.around.percent else "")
-        readings = []
-        matched = ("matched", "mismatched") if "matched and mismatched, in this order" in reason else ()
-        for position, (number, metric) in enumerate(zip(values, metrics, strict=False)):
-            if not _plausible(number, metric):
-                continue
-            reading = _reading(
-                self.grid.rows[row][column],
-                number,
-                metric,
-                replace(context, subject=subject, config=matched[position] if matched else context.config),
-                self.file,
-                self.grid,
-                column,
-                header,
-            )
-            if reading:
-                readings.append(replace(reading, notes=(*reading.notes, *reason)))
-        return readings, average
+        if subject is not None:
+            context = replace(context, subject=subject)
+        contexts = [context] * len(metrics)
+        if _PAIR in reason:
+            contexts = [replace(context, config=config) for config in ("matched", "mismatched")]
+        cell = self.grid.rows[row][column]
+        found = [
+            _reading(cell, number, metric, its, self.file, self.grid, header, reason)
+            for number, metric, its in zip(values, metrics, contexts, strict=False)
+            if _plausible(number, metric)
+        ]
+        return [reading for reading in found if reading], average
 
     def _metrics(
         self, labels: list[tuple[Axis, Said]], count: int, average: bool
@@ -265,7 +261,7 @@ class _Table:
                 return self._unknown_metric(said, labels, count)
         named = [said.metrics for _, said in labels if said.metrics]
         if count == 2 and any(said.benchmark and said.benchmark.name == "mnli" for _, said in labels):
-            return [self.vocabulary.canonical["accuracy"]] * 2, ("matched and mismatched, in this order",)
+            return [self.vocabulary.canonical["accuracy"]] * 2, (_PAIR,)
         if count > 1:
             pairs = [metrics for metrics in (*named, self.around.metrics) if len(metrics) == count]
             return (list(pairs[0]), ()) if pairs else ([], ())
