@@ -139,4 +139,6 @@ def _one_dataset(index: list[Reading]) -> Context:
 
 def _broken(front: FrontMatter, file: str) -> Finding:
     left_out = f"; left out line {', '.join(map(str, front.repaired))}" if front.repaired else ""
-    return Finding("broken-metadata", f"The YAML at the top of {file} is malformed: {front.problem}{left_out}.")
+    return Finding(
+        "broken-metadata", f"The YAML at the top of {file} could not be read whole: {front.problem}{left_out}."
+    )
