@@ -131,7 +131,6 @@ def test_claims_name_file_and_line(capsys):
         "f1_macro",
         "precision_macro",
         "recall_macro",
-        "top5_accuracy",
     }
     for claim in found["claims"]:
         assert claim["literal"] in lines[claim["line"] - 1]

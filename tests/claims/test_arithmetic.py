@@ -1,6 +1,7 @@
 import random
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
+import numpy as np
 import pytest
 
 from verify.claims.arithmetic import examine, matrix, possible_counts, printed
@@ -102,3 +103,18 @@ def test_no_true_matrix_is_flagged(rounding):
         unit = Decimal(1).scaleb(-digits)
         shown = [str((Decimal(a) / Decimal(b)).quantize(unit, rounding=rounding)) for a, b in exact]
         assert [f for f in examine(run(*shown), {"test": n}) if f.kind != "reconstruction"] == []
+
+
+@pytest.mark.parametrize("n", [7, 277, 408, 872, 899, 1500, 9815, 25000])
+def test_no_ratio_that_a_program_printed_in_full_is_flagged(n):
+    """As a double or in single precision, as a fraction or multiplied by a hundred."""
+    for right in {*range(0, n, max(n // 400, 1)), n - 1, n}:
+        double, single = right / n, np.float32(right) / np.float32(n)
+        for value, unit in (
+            (double, Unit.FRACTION),
+            (float(single), Unit.FRACTION),
+            (100 * double, Unit.PERCENT),
+            (float(np.float32(100) * single), Unit.PERCENT),
+        ):
+            flagged = examine([claim(repr(value), unit=unit, split="test")], {"test": n})
+            assert "granularity" not in {found.kind for found in flagged}, (right, repr(value))

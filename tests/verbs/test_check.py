@@ -143,6 +143,36 @@ def test_a_split_that_the_data_lack_is_unverifiable_and_named(check, pairs):
     assert "validation" in found["missing"][0]["reason"]
 
 
+def test_an_impossible_number_costs_no_inference(check, pairs):
+    model, _, path = pairs
+    task = Path("tasks/mine.yaml")
+    task.write_text(task.read_text() + "rows: {validation: 120}\n")
+    card(model, model_index({"accuracy": "0.4125"}, dataset="mine"))
+    code, found, err = check(str(model), path)
+    assert code == 1
+    assert kinds(found) == {"0.4125": "impossible"}
+    assert found["verdicts"][0]["evidence"] == "arithmetic"
+    assert "before anything is run" in err
+    assert not list(Path("results").glob("model/*/*/worker.log"))
+
+
+def test_where_the_split_is_run_anyway_the_size_says_more_than_that_a_number_is_impossible(check, pairs):
+    model, right, path = pairs
+    task = Path("tasks/mine.yaml")
+    task.write_text(task.read_text() + "rows: {validation: 120}\n")
+    far, near, true = (f"{value:.5f}" for value in (right / 120 + 0.1004, right / 120 + 0.0004, right / 120))
+    entries = "".join(f"    - {{type: accuracy, value: {value}}}\n" for value in (far, near, true))
+    text = model_index({"accuracy": 0}, dataset="mine").replace("    - {type: accuracy, value: 0}\n", entries)
+    card(model, text)
+    code, found, _ = check(str(model), path)
+    assert code == 1
+    assert kinds(found) == {far: "overstated", near: "impossible", true: "reproduced"}
+    overstated, impossible, _ = found["verdicts"]
+    assert overstated["delta"] == pytest.approx(-0.1004, abs=1e-5)
+    assert "cannot be one run" in overstated["notes"][0]
+    assert impossible["measured"] == pytest.approx(right / 120)
+
+
 def test_a_card_without_claims_settles_nothing(check, pairs):
     model, _, path = pairs
     card(model, "# A model\nIt is good.\n")

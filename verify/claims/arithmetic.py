@@ -1,6 +1,6 @@
 """What can be said of a claim without running anything: an accuracy is a count of N examples, and so on.
 
-Everything is exact: printed decimals and integers, no floating point. A print may have been rounded half up, half to
+Everything is exact: printed decimals and integers. A print may have been rounded half up, half to
 even, or truncated, so a print v of unit u allows every value x with v − u/2 ≤ x < v + u.
 
 The joint test enumerates binary confusion matrices itself. ``mlscorecheck`` does the same for known counts of positives
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
 from math import ceil, floor
+from struct import pack, unpack
 
 from verify.claims.group import Finding
 from verify.claims.values import half_unit, read_number
@@ -27,6 +27,9 @@ COUNTED = frozenset(
 )
 _PER_TOKEN = words("token_tasks")
 _LARGEST_JOINT = 200_000
+_FINEST_BY_HAND = Fraction(1, 10**8)  # nobody rounds to more digits than this; programs print all they have
+_SINGLE, _DOUBLE = Fraction(1, 2**23), Fraction(1, 2**52)
+_LARGEST_SINGLE = 1e38
 _REASONS = (
     "a mean over several seeds, a mean over batches of unequal size, or a score on other examples than this split"
 )
@@ -52,9 +55,19 @@ def printed(literal: str, unit: Unit) -> Printed | None:
     number = read_number(literal)
     if number is None or unit is Unit.RAW:
         return None
-    scale = Decimal(100) if unit is Unit.PERCENT else Decimal(1)
-    value, half = Fraction(number.decimal / scale), Fraction(half_unit(number.decimal) / scale)
-    return Printed(value - half, value + 2 * half)
+    scale = 100 if unit is Unit.PERCENT else 1
+    value, half = Fraction(number.decimal), Fraction(half_unit(number.decimal))
+    error = _rounding_error(float(number.decimal)) if half < _FINEST_BY_HAND else Fraction(0)
+    return Printed((value - half - error) / scale, (value + 2 * half + error) / scale)
+
+
+def _rounding_error(value: float) -> Fraction:
+    """How far a number that a program printed in full may lie from the exact ratio: one unit in its last binary place.
+
+    Training tools compute in double or in single precision; a number that single precision holds exactly came from it.
+    """
+    single: float = unpack("f", pack("f", value))[0] if abs(value) < _LARGEST_SINGLE else value
+    return Fraction(abs(value)) * (_SINGLE if single == value else _DOUBLE)
 
 
 def possible_counts(claim: Claim, n: int) -> range:

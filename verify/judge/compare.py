@@ -7,7 +7,7 @@ A full rerun of the same split has no sampling error. What remains is rounding (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
 from verify.judge.intervals import agrees_if_cut, allowed, contains
@@ -91,18 +91,24 @@ def no_task(claim: Claim, match: Match) -> Verdict:
     )
 
 
-def impossible(claim: Claim, match: Match, finding: str) -> Verdict:
-    """The verdict on a claim that arithmetic alone rules out as one run on its split, as ``finding`` says."""
-    return Verdict(
-        VerdictKind.IMPOSSIBLE,
-        claim,
+def impossible(claim: Claim, match: Match, finding: str, measured: Verdict | None = None) -> Verdict:
+    """The verdict on a claim that arithmetic alone rules out as one run on its split, as ``finding`` says.
+
+    ``measured`` is the verdict of a rerun that other claims made necessary: where it shows a difference beyond noise,
+    the size of the difference says more than that the number is impossible, so it stands, with the finding as a note.
+    """
+    if measured is not None and measured.kind in (VerdictKind.OVERSTATED, VerdictKind.UNDERSTATED):
+        return replace(measured, notes=(finding, *measured.notes))
+    verdict = measured or Verdict(VerdictKind.IMPOSSIBLE, claim, "", "", notes=match.notes)
+    return replace(
+        verdict,
+        kind=VerdictKind.IMPOSSIBLE,
         rule="no count of examples gives it",
         reason=finding,
         next_step="Ask the author how the number was computed, and on which examples.",
         task=match.task.name if match.task else None,
         split=match.split or None,
         rung=Rung.ARITHMETIC,
-        notes=match.notes,
     )
 
 

@@ -163,9 +163,11 @@ def _verdict(
 ) -> Verdict:
     if match.task is None:
         return no_task(claim, match)
-    if finding := resolved.impossible.get(claim.claim_id):
-        return impossible(claim, match, finding.sentence)
     result = results.get((match.task.name, match.split))
+    if finding := resolved.impossible.get(claim.claim_id):
+        full = result if isinstance(result, Measurement) and result.is_full else None
+        measured = judge(claim, match, full, config.policy.tolerance) if full else None
+        return impossible(claim, match, finding.sentence, measured)
     if result is None or not _is_measurable(claim, match.task):
         return unmeasurable(claim, match)
     if isinstance(result, VerifyError):
