@@ -55,9 +55,9 @@ def measure(
 
     ``revision`` is the data set's commit (None for local data). Raises a VerifyError if the run fails.
     """
-    folder = RunFolder.for_run(
-        Path(config.results), subject.model, task.name, split, _identity(subject, task, split, config, revision)
-    )
+    digest = source_digest(task)
+    identity = _identity(subject, task, split, config, revision, digest)
+    folder = RunFolder.for_run(Path(config.results), subject.model, task.name, split, identity)
     selection = _selection(task, config)
     if stored := folder.measurement(selection):
         return replace(stored, result=str(folder.measurement_file(selection)))
@@ -72,17 +72,18 @@ def measure(
         if not _is_complete(folder, config):
             _run(subject, task, split, config, revision, folder, follow)
         emit({"event": "stage", "stage": "scoring"})
-        seconds = {"seconds": time.monotonic() - started, "inference_seconds": sum(inference)}
-        measurement = _score(folder, subject, task, split, config, revision, seconds)
+        elapsed = {"seconds": time.monotonic() - started, "inference_seconds": sum(inference)}
+        seconds = {name: round(value, 3) for name, value in elapsed.items()}
+        data = {"dataset_revision": revision, "dataset_digest": digest}
+        measurement = _score(folder, subject, task, split, config, {**data, **seconds})
         folder.write_measurement(selection, measurement)
     return replace(measurement, result=str(folder.measurement_file(selection)))
 
 
 def _identity(
-    subject: Subject, task: TaskSpec, split: str, config: VerifyConfig, revision: str | None
+    subject: Subject, task: TaskSpec, split: str, config: VerifyConfig, revision: str | None, digest: str | None
 ) -> dict[str, Any]:
     """Everything that can change a prediction; never a path or a name alone."""
-    digest = source_digest(task)
     source = {"digest": digest} if digest else {"path": task.dataset.path, "revision": revision}
     return {
         "engine": ENGINE_VERSION,
@@ -163,9 +164,9 @@ def _score(
     task: TaskSpec,
     split: str,
     config: VerifyConfig,
-    revision: str | None,
-    seconds: Mapping[str, float],
+    known: Mapping[str, Any],
 ) -> Measurement:
+    """Score the stored predictions; ``known`` joins the provenance."""
     from verify.metrics.flips import flip_budget
     from verify.metrics.registry import measure as score_all
 
@@ -204,11 +205,9 @@ def _score(
             "digests": dict(subject.digests),
             "dataset": task.dataset.path,
             "dataset_config": task.dataset.name,
-            "dataset_revision": revision,
-            "dataset_digest": source_digest(task),
             "verify": __version__,
             "seed": config.seed,
-            **{name: round(value, 3) for name, value in seconds.items()},
+            **known,
             **{name: info[name] for name in _KEPT if name in info},
         },
         notes=(*info["notes"], *notes),

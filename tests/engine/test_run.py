@@ -34,18 +34,8 @@ def job_of(tmp_path: Path, columns: str, data: dict, **options) -> Job:
         "model_folder": str(tmp_path / "model"),
         "task": load_registry([str(folder)])["mine"],
         "split": "validation",
-        "dataset_revision": None,
         "run_folder": str(tmp_path / "run"),
-        "dtype": "float32",
-        "max_length": None,
-        "limit": None,
-        "seed": 0,
-        "probe_share": 0.1,
-        "batch_size": None,
-        "token_budget": None,
         "device": "cpu",
-        "processes": 1,
-        "threads": 1,
     }
     return Job(**{**settings, **options})
 

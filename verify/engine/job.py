@@ -30,18 +30,18 @@ class Job:
     model_folder: str
     task: TaskSpec
     split: str
-    dataset_revision: str | None
     run_folder: str
-    dtype: str
-    max_length: int | None
-    limit: int | None
-    seed: int
-    probe_share: float
-    batch_size: int | None
-    token_budget: int | None
-    device: str
-    processes: int
-    threads: int
+    dataset_revision: str | None = None
+    dtype: str = "float32"
+    max_length: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    probe_share: float = 0.1
+    batch_size: int | None = None
+    token_budget: int | None = None
+    device: str = "auto"
+    processes: int = 1
+    threads: int = 1
     first: int | None = None
 
     def to_json(self) -> str:

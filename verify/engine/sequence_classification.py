@@ -34,8 +34,20 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     whole = tokenizer(texts, pairs, truncation=False, verbose=False, return_attention_mask=False)
     whole_lengths = np.array([len(ids) for ids in whole["input_ids"]], dtype=np.int64)
     cut = int((whole_lengths > max_length).sum()) if max_length else 0
-    encoded = tokenizer(texts, pairs, truncation=True, max_length=max_length, verbose=False) if cut else whole
-    names = [name for name in encoded if name in tokenizer.model_input_names and name != "attention_mask"]
+    names = [name for name in whole if name in tokenizer.model_input_names and name != "attention_mask"]
+    encoded = {name: list(whole[name]) for name in names}
+    if max_length and cut:
+        long = np.flatnonzero(whole_lengths > max_length).tolist()
+        short = tokenizer(
+            [texts[i] for i in long],
+            [pairs[i] for i in long] if pairs else None,
+            truncation=True,
+            max_length=max_length,
+            verbose=False,
+        )
+        for name in names:
+            for position, ids in zip(long, short[name], strict=True):
+                encoded[name][position] = ids
     can_pad = tokenizer.pad_token_id is not None
     if can_pad and model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id

@@ -91,19 +91,24 @@ def load_examples(task: TaskSpec, split: str, revision: str | None = None, *, fi
 DIFFERENT_DATA = "the data at hand are not the claimed data"
 
 
+def is_local(task: TaskSpec) -> bool:
+    """Whether a task's data are files or a folder here, and not a data set on the Hub."""
+    return task.dataset.data_files is not None or Path(task.dataset.path).is_dir()
+
+
 def source_digest(task: TaskSpec) -> str | None:
     """Sixteen hex digits over the local files of a data set, their bytes and what they are called inside it.
 
     None for a data set on the Hub. A split or a class may be told by a folder's name alone, so names count.
     """
+    if not is_local(task):
+        return None
     source = task.dataset
     if source.data_files is not None:
         files = {split: Path(file) for split, file in source.data_files.items()}
-    elif Path(source.path).is_dir():
+    else:
         folder = Path(source.path)
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    else:
-        return None
     digest = hashlib.sha256()
     for name, file in sorted(files.items()):
         try:
@@ -120,14 +125,16 @@ def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -
 
     datasets.disable_progress_bars()
     source = task.dataset
-    streaming = first is not None and source_digest(task) is None
+    on_hub = not is_local(task)
     files = dict(source.data_files) if source.data_files is not None else None
     if files is not None and split not in files:
         raise NotComparableError(
             f"{task.file}: dataset.data_files names no split {split!r}. {suggestion(split, files)}"
         )
+    if files is not None and not Path(files[split]).is_file():
+        raise DataError(f"{task.file}: the data file {files[split]} cannot be read: No such file.")
     try:
-        if streaming:
+        if on_hub and first is not None:
             stream = datasets.load_dataset(
                 source.path, source.name, split=split, revision=revision or source.revision, streaming=True
             )
@@ -137,7 +144,7 @@ def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -
             source.name,
             data_files={split: files[split]} if files is not None else None,
             split=split,
-            revision=(revision or source.revision) if source_digest(task) is None else None,
+            revision=(revision or source.revision) if on_hub else None,
         )
     except Exception as error:
         raise _data_error(task, split, error) from error

@@ -68,24 +68,7 @@ def _check(task: TaskSpec, split: str, console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix="verify-task-") as scratch:
         model, results = Path(scratch, "model"), Path(scratch, "run")
         save_stub(task.kind, examples, model)
-        job = Job(
-            model_folder=str(model),
-            task=task,
-            split=split,
-            dataset_revision=None,
-            run_folder=str(results),
-            dtype="float32",
-            max_length=None,
-            limit=None,
-            seed=0,
-            probe_share=1.0,
-            batch_size=None,
-            token_budget=None,
-            device="cpu",
-            processes=1,
-            threads=1,
-            first=ROWS_TO_TRY,
-        )
+        job = Job(str(model), task, split, str(results), probe_share=1.0, device="cpu", first=ROWS_TO_TRY)
         run_job(job, lambda event: None)
         folder = RunFolder(results)
         predictions, info = folder.predictions(PREDICTIONS), folder.info()
