@@ -132,7 +132,10 @@ def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -
             f"{task.file}: dataset.data_files names no split {split!r}. {suggestion(split, files)}"
         )
     if files is not None and not Path(files[split]).is_file():
-        raise DataError(f"{task.file}: the data file {files[split]} cannot be read: No such file.")
+        raise DataError(
+            f"The data set {source.path}, split {split}, could not be loaded: {task.file}: the data file "
+            f"{files[split]} cannot be read: No such file."
+        )
     try:
         if on_hub and first is not None:
             stream = datasets.load_dataset(
