@@ -91,7 +91,7 @@ def test_wrong_files_of_ones_own_are_refused(tmp_path):
     [
         ("limt=1", ["limt=1", 'Did you mean "limit"?', "engine, limit, model"]),
         ("+limt=1", ['Did you mean "limit"?']),
-        ("engine.batchsize=2", ["engine.batchsize", 'Did you mean "batch_size"?', "device, dtype"]),
+        ("engine.batchsize=2", ["engine.batchsize", 'Did you mean "batch_size"?', "device, device_map, dtype"]),
         ("suite.modles=[a]", ['Did you mean "models"?', "models, tasks"]),
         ("engine.device.x=1", ["engine.device has no parts"]),
         ("policy/strict=1", ["policy/strict"]),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.errors import StoreError
+from verify.predictions import LabelPredictions
 from verify.store import PREDICTIONS, PROBE, RunFolder, slug, write_json
 from verify.types import Score
 
@@ -28,7 +29,7 @@ def rows(*examples, width=3):
 
 def append_some(path, start):
     for first in range(start, 200, 40):
-        RunFolder(Path(path)).append(PREDICTIONS, rows(*range(first, first + 10)))
+        RunFolder(Path(path)).append(PREDICTIONS, LabelPredictions, rows(*range(first, first + 10)))
 
 
 def test_the_place_of_a_run_follows_from_what_is_run(tmp_path):
@@ -49,10 +50,10 @@ def test_an_empty_folder_holds_nothing(tmp_path):
 
 def test_rows_come_back_sorted_and_as_they_were(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.append(PREDICTIONS, rows(5, 2))
-    folder.append(PREDICTIONS, rows(9, 0))
-    folder.append(PROBE, rows(2))
-    folder.write_info({"label_of_logit": [1, 0, -1]})
+    folder.append(PREDICTIONS, LabelPredictions, rows(5, 2))
+    folder.append(PREDICTIONS, LabelPredictions, rows(9, 0))
+    folder.append(PROBE, LabelPredictions, rows(2))
+    folder.write_info({"family": "classification", "label_of_logit": [1, 0, -1]})
     found = folder.predictions(PREDICTIONS)
     assert found.example.tolist() == [0, 2, 5, 9]
     assert found.reference.tolist() == [0, 0, 1, 1]
@@ -60,13 +61,13 @@ def test_rows_come_back_sorted_and_as_they_were(tmp_path):
     assert found.logits.dtype == np.float32
     assert found.label_of_logit == (1, 0, -1)
     assert folder.predictions(PREDICTIONS, np.array([9, 2, 7])).example.tolist() == [2, 9]
-    assert folder.rows(PROBE)["example"].tolist() == [2]
+    assert folder.rows(PROBE)["example"].to_pylist() == [2]
 
 
 def test_a_regression_keeps_its_targets(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.append(PREDICTIONS, {**rows(1, 0, width=1), "reference": np.array([2.5, -1.25])})
-    folder.write_info({"label_of_logit": None})
+    folder.append(PREDICTIONS, LabelPredictions, {**rows(1, 0, width=1), "reference": np.array([2.5, -1.25])})
+    folder.write_info({"family": "regression", "label_of_logit": None})
     found = folder.predictions(PREDICTIONS)
     assert found.is_regression
     assert (found.reference.tolist(), found.logits.shape) == ([-1.25, 2.5], (2, 1))
@@ -74,26 +75,26 @@ def test_a_regression_keeps_its_targets(tmp_path):
 
 def test_rows_that_were_run_twice_count_once(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.append(PREDICTIONS, rows(1, 2, 3))
-    folder.append(PREDICTIONS, rows(3, 2, 4))
-    folder.append(PREDICTIONS, rows(1, 2, 3))
-    assert folder.rows(PREDICTIONS)["example"].tolist() == [1, 2, 3, 4]
+    folder.append(PREDICTIONS, LabelPredictions, rows(1, 2, 3))
+    folder.append(PREDICTIONS, LabelPredictions, rows(3, 2, 4))
+    folder.append(PREDICTIONS, LabelPredictions, rows(1, 2, 3))
+    assert folder.rows(PREDICTIONS)["example"].to_pylist() == [1, 2, 3, 4]
 
 
 def test_several_processes_append_at_once(tmp_path):
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(append_some, [str(tmp_path)] * 4, [0, 10, 20, 30]))
     found = RunFolder(tmp_path).rows(PREDICTIONS)
-    assert found["example"].tolist() == list(range(200))
+    assert found["example"].to_pylist() == list(range(200))
     assert not list(tmp_path.rglob(".writing-*"))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "rename", "empty", "half-written"])
 def test_a_damaged_shard_is_ignored_and_the_others_count(tmp_path, damage):
     folder = RunFolder(tmp_path)
-    folder.append(PREDICTIONS, rows(1, 2))
+    folder.append(PREDICTIONS, LabelPredictions, rows(1, 2))
     (shard,) = (tmp_path / PREDICTIONS).iterdir()
-    folder.append(PREDICTIONS, rows(3))
+    folder.append(PREDICTIONS, LabelPredictions, rows(3))
     content = bytearray(shard.read_bytes())
     if damage == "truncate":
         shard.write_bytes(content[:-10])
@@ -106,7 +107,7 @@ def test_a_damaged_shard_is_ignored_and_the_others_count(tmp_path, damage):
         shard.write_bytes(b"")
     else:
         shard.rename(shard.with_name(".writing-abc"))
-    assert folder.rows(PREDICTIONS)["example"].tolist() == [3]
+    assert folder.rows(PREDICTIONS)["example"].to_pylist() == [3]
 
 
 def test_a_shard_that_cannot_be_read_is_an_error(tmp_path):
@@ -118,7 +119,7 @@ def test_a_shard_that_cannot_be_read_is_an_error(tmp_path):
 def test_a_file_where_a_folder_should_be_is_an_error_that_says_what_to_do(tmp_path):
     (tmp_path / "results").write_text("in the way")
     folder = RunFolder.for_run(tmp_path / "results", "m", "t", "s", {})
-    for write in (lambda: folder.append(PREDICTIONS, rows(1)), lambda: folder.write_info({})):
+    for write in (lambda: folder.append(PREDICTIONS, LabelPredictions, rows(1)), lambda: folder.write_info({})):
         with pytest.raises(StoreError, match=r"cannot be written.*results=FOLDER"):
             write()
     assert folder.info() is None

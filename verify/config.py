@@ -31,6 +31,8 @@ from verify.spelling import suggestion
 
 GROUPS = ("policy", "engine", "suite")
 DTYPES = ("float32", "bfloat16", "float16", "native")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+PRECISIONS = ("exact", "adaptive")
 
 
 @dataclass
@@ -48,6 +50,9 @@ class EngineConfig:
 
     device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
     dtype: str = "float32"  # float32, bfloat16, float16, native (as the checkpoint states)
+    precision: str = "exact"  # exact, or adaptive: bfloat16 first, then float32 wherever that could decide otherwise
+    device_map: str | None = None  # auto: spread a model that is too large for one device
+    max_memory: dict[str, str] | None = None  # for a device map: device number, cpu or disk → a size such as 20GiB
     batch_size: int | None = None  # examples per batch; null: as many as fit the token budget
     token_budget: int | None = None  # padded tokens (or images) per batch; null: chosen for the device
     processes: int = 1  # worker processes, one per device or sharing the CPU's cores
@@ -81,6 +86,7 @@ class VerifyConfig:
     claims: str | None = None  # a YAML file of claims corrected or added by hand
     vocabulary: list[str] = field(default_factory=list)  # YAML files with names of metrics and data sets of your own
     limit: int | None = None  # examples per task, a seeded random sample; null: the whole split
+    budget: float | None = None  # minutes per task, after which the run stops with what it has; null: to the end
     seed: int = 0  # of the order of examples
     results: str = "results"
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -248,6 +254,22 @@ def _check_values(config: VerifyConfig) -> None:
         raise UsageError(f"engine.device={device}: {suggestion(device, ('auto', 'cpu', 'cuda', 'cuda:0', 'mps'))}")
     if config.engine.dtype not in DTYPES:
         raise UsageError(f"engine.dtype={config.engine.dtype}: {suggestion(config.engine.dtype, DTYPES)}")
+    if config.engine.precision not in PRECISIONS:
+        raise UsageError(
+            f"engine.precision={config.engine.precision}: {suggestion(config.engine.precision, PRECISIONS)}"
+        )
+    if config.engine.precision == "adaptive" and config.engine.dtype != "float32":
+        raise UsageError(
+            f"engine.precision=adaptive gives the predictions of float32; leave engine.dtype={config.engine.dtype} out."
+        )
+    if config.engine.device_map not in (None, *DEVICE_MAPS):
+        raise UsageError(f"engine.device_map={config.engine.device_map}: {suggestion('', DEVICE_MAPS)}")
+    if config.engine.device_map is not None and config.engine.processes > 1:
+        raise UsageError("engine.device_map spreads one model over every device: leave engine.processes=1.")
+    if config.engine.max_memory is not None and config.engine.device_map is None:
+        raise UsageError("engine.max_memory bounds a device map: add engine.device_map=auto.")
+    if config.budget is not None and not 0 < config.budget < float("inf"):
+        raise UsageError(f"budget={config.budget}: must be a number of minutes above 0.")
     for name, value, least in (
         ("limit", config.limit, 1),
         ("engine.batch_size", config.engine.batch_size, 1),

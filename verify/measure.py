@@ -1,11 +1,12 @@
-"""One model on one split: answered from the store, rescored from stored predictions, or run."""
+"""One model on some splits: answered from the store, rescored from stored predictions, or run."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from filelock import FileLock, Timeout
 from verify import __version__
 from verify.config import VerifyConfig
 from verify.engine.job import ENGINE_VERSION, Emit, Job
-from verify.engine.plan import example_order
-from verify.errors import StoreError, UsageError
+from verify.engine.plan import complete_prefix, example_order
+from verify.errors import StoreError, UsageError, VerifyError
 from verify.metrics import SCORER_VERSION
-from verify.metrics.registry import find
-from verify.store import PREDICTIONS, PROBE, RunFolder
+from verify.metrics.names import find
+from verify.predictions import subset
+from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import source_digest
+from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
 from verify.types import Measurement, Score, TaskSpec
 
 FOREIGN = "evaluate:"
@@ -48,43 +51,94 @@ def check_metrics(task: TaskSpec) -> None:
                 ) from error
 
 
-def measure(
-    subject: Subject, task: TaskSpec, split: str, config: VerifyConfig, revision: str | None, emit: Emit
-) -> Measurement:
-    """The scores of a model on a split, at the least cost: stored, rescored, or run.
+@dataclass(frozen=True)
+class Cell:
+    """One split of one task to measure a model on; ``revision`` is the data set's commit (None for local data)."""
 
-    ``revision`` is the data set's commit (None for local data). Raises a VerifyError if the run fails.
+    task: TaskSpec
+    split: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A cell that must be scored: where, and with what is known beside the predictions."""
+
+    cell: Cell
+    folder: RunFolder
+    selection: Mapping[str, Any]
+    digest: str | None
+
+
+def measure(
+    subject: Subject, cells: Sequence[Cell], config: VerifyConfig, emit: Emit
+) -> list[Measurement | VerifyError]:
+    """The scores of a model on each cell, at the least cost: stored, rescored, or run.
+
+    What must be run is run by one worker, which loads the model once. A cell that fails gives its error and does not
+    keep the others from being measured. ``emit`` receives events; ``cell`` in each is a position in ``cells``.
     """
-    digest = source_digest(task)
-    identity = _identity(subject, task, split, config, revision, digest)
-    folder = RunFolder.for_run(Path(config.results), subject.model, task.name, split, identity)
-    selection = _selection(task, config)
-    if stored := folder.measurement(selection):
-        return replace(stored, result=str(folder.measurement_file(selection)))
-    started, inference = time.monotonic(), [0.0]
+    found: dict[int, Measurement | VerifyError] = {}
+    pending: dict[int, _Pending] = {}
+    for index, cell in enumerate(cells):
+        try:
+            digest = source_digest(cell.task)
+            identity = _identity(subject, cell, config, digest)
+            folder = RunFolder.for_run(Path(config.results), subject.model, cell.task.name, cell.split, identity)
+            selection = _selection(cell.task, config)
+            if stored := folder.measurement(selection):
+                found[index] = replace(stored, result=str(folder.measurement_file(selection)))
+            else:
+                pending[index] = _Pending(cell, folder, selection, digest)
+        except VerifyError as error:
+            found[index] = error
+    with contextlib.ExitStack() as locks:
+        for index in sorted(pending, key=lambda index: str(pending[index].folder.path)):
+            locks.enter_context(_locked(pending[index].folder, partial(_of_cell, emit, index)))
+        found |= _measured(subject, pending, config, emit)
+    return [found[index] for index in range(len(cells))]
+
+
+def _of_cell(emit: Emit, cell: int, event: Mapping[str, Any]) -> None:
+    emit({"cell": cell, **event})
+
+
+def _measured(
+    subject: Subject, pending: Mapping[int, _Pending], config: VerifyConfig, emit: Emit
+) -> dict[int, Measurement | VerifyError]:
+    """Run what is not complete, then score everything."""
+    from verify.engine.launch import run_jobs
+
+    started = time.monotonic()
+    inference = dict.fromkeys(pending, 0.0)
+    to_run = [index for index, one in pending.items() if not _is_complete(one.folder, one.selection, config)]
 
     def follow(event: Mapping[str, Any]) -> None:
+        index = to_run[event["job"]]
         if event["event"] == "end" and event["rank"] == 0:
-            inference.append(float(event["seconds"]))
-        emit(event)
+            inference[index] += float(event["seconds"])
+        emit({**event, "cell": index})
 
-    with _locked(folder, emit):
-        if not _is_complete(folder, config):
-            _run(subject, task, split, config, revision, folder, follow)
-        emit({"event": "stage", "stage": "scoring"})
-        elapsed = {"seconds": time.monotonic() - started, "inference_seconds": sum(inference)}
-        seconds = {name: round(value, 3) for name, value in elapsed.items()}
-        data = {"dataset_revision": revision, "dataset_digest": digest}
-        measurement = _score(folder, subject, task, split, config, {**data, **seconds})
-        folder.write_measurement(selection, measurement)
-    return replace(measurement, result=str(folder.measurement_file(selection)))
+    jobs = [_job(subject, pending[index], config) for index in to_run]
+    failures = dict(zip(to_run, run_jobs(jobs, follow) if jobs else [], strict=True))
+    found: dict[int, Measurement | VerifyError] = {}
+    for index, one in pending.items():
+        if failure := failures.get(index):
+            found[index] = failure
+            continue
+        emit({"event": "stage", "stage": "scoring", "cell": index})
+        seconds = {"seconds": time.monotonic() - started, "inference_seconds": inference[index]}
+        try:
+            found[index] = _score(subject, one, config, {name: round(value, 3) for name, value in seconds.items()})
+        except VerifyError as error:
+            found[index] = error
+    return found
 
 
-def _identity(
-    subject: Subject, task: TaskSpec, split: str, config: VerifyConfig, revision: str | None, digest: str | None
-) -> dict[str, Any]:
+def _identity(subject: Subject, cell: Cell, config: VerifyConfig, digest: str | None) -> dict[str, Any]:
     """Everything that can change a prediction; never a path or a name alone."""
-    source = {"digest": digest} if digest else {"path": task.dataset.path, "revision": revision}
+    task = cell.task
+    source = {"digest": digest} if digest else {"path": task.dataset.path, "revision": cell.revision}
     return {
         "engine": ENGINE_VERSION,
         "model": dict(subject.digests),
@@ -92,9 +146,11 @@ def _identity(
         "columns": dict(task.columns),
         "labels": task.labels,
         "label_aliases": {label: list(names) for label, names in task.label_aliases.items()},
-        "dataset": {**source, "name": task.dataset.name, "split": split},
+        "dataset": {**source, "name": task.dataset.name, "split": cell.split},
         "dtype": config.engine.dtype,
+        **({"precision": config.engine.precision} if config.engine.precision != "exact" else {}),
         "max_length": config.override.max_length,
+        "settings": inference_settings(task.kind, task.settings),
     }
 
 
@@ -107,83 +163,70 @@ def _selection(task: TaskSpec, config: VerifyConfig) -> dict[str, Any]:
         "seed": config.seed if config.limit is not None else None,
         "probe_share": config.policy.probe_share,
         "rows": dict(task.rows),
+        "settings": scoring_settings(task.kind, task.settings),
     }
 
 
-def _run(
-    subject: Subject,
-    task: TaskSpec,
-    split: str,
-    config: VerifyConfig,
-    revision: str | None,
-    folder: RunFolder,
-    emit: Emit,
-) -> None:
-    from verify.engine.launch import Worker, default_threads
+def _job(subject: Subject, one: _Pending, config: VerifyConfig) -> Job:
+    from verify.engine.launch import default_threads
 
     engine = config.engine
-    worker = Worker(
-        Job(
-            model_folder=str(subject.folder),
-            task=task,
-            split=split,
-            dataset_revision=revision,
-            run_folder=str(folder.path),
-            dtype=engine.dtype,
-            max_length=config.override.max_length,
-            limit=config.limit,
-            seed=config.seed,
-            probe_share=config.policy.probe_share,
-            batch_size=engine.batch_size,
-            token_budget=engine.token_budget,
-            device=engine.device,
-            processes=engine.processes,
-            threads=engine.threads or default_threads(engine.processes),
-        )
+    return Job(
+        model_folder=str(subject.folder),
+        task=one.cell.task,
+        split=one.cell.split,
+        dataset_revision=one.cell.revision,
+        run_folder=str(one.folder.path),
+        dtype=engine.dtype,
+        precision=engine.precision,
+        max_length=config.override.max_length,
+        limit=config.limit,
+        budget=config.budget * 60 if config.budget is not None else None,
+        seed=config.seed,
+        probe_share=config.policy.probe_share,
+        batch_size=engine.batch_size,
+        token_budget=engine.token_budget,
+        device=engine.device,
+        device_map=engine.device_map,
+        max_memory=engine.max_memory,
+        processes=engine.processes,
+        threads=engine.threads or default_threads(engine.processes),
     )
-    worker.follow(emit)
 
 
-def _is_complete(folder: RunFolder, config: VerifyConfig) -> bool:
+def _is_complete(folder: RunFolder, selection: Mapping[str, Any], config: VerifyConfig) -> bool:
     info = folder.info()
     if info is None:
         return False
     from verify.engine.run import probe_examples
 
     rows = example_order(int(info["population"]), config.seed, config.limit)
-    stored, probe = folder.rows(PREDICTIONS), folder.rows(PROBE)
-    if stored is None or not np.isin(rows, stored["example"]).all():
+    if not np.isin(rows, folder.examples(PREDICTIONS)).all():
         return False
-    wanted = probe_examples(folder, rows, config.policy.probe_share)
-    return len(wanted) == 0 or (probe is not None and bool(np.isin(wanted, probe["example"]).all()))
+    return bool(np.isin(probe_examples(folder, rows, selection["probe_share"]), folder.examples(PROBE)).all())
 
 
-def _score(
-    folder: RunFolder,
-    subject: Subject,
-    task: TaskSpec,
-    split: str,
-    config: VerifyConfig,
-    known: Mapping[str, Any],
-) -> Measurement:
-    """Score the stored predictions; ``known`` joins the provenance."""
+def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mapping[str, float]) -> Measurement:
+    """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
     from verify.metrics.flips import flip_budget
     from verify.metrics.registry import measure as score_all
 
+    folder, task = one.folder, one.cell.task
     info = folder.info()
-    rows = example_order(int(info["population"]), config.seed, config.limit) if info else None
-    predictions, probe = folder.predictions(PREDICTIONS, rows), folder.predictions(PROBE, rows)
-    if info is None or rows is None or predictions is None or len(predictions.example) != len(rows):
+    order = example_order(int(info["population"]), config.seed, config.limit) if info else np.empty(0, dtype=np.int64)
+    rows = order[: complete_prefix(order, folder.examples(PREDICTIONS))]
+    settings = settings_of(task.kind, task.settings)
+    predictions = folder.predictions(PREDICTIONS, rows, settings)
+    if info is None or predictions is None or len(rows) == 0:
         raise StoreError(f"The run folder {folder.path} lacks rows after a run. Delete it and run the command again.")
-    scores, notes = score_all(predictions)
-    if probe is None:
-        probe = replace(
-            predictions,
-            example=predictions.example[:0],
-            logits=predictions.logits[:0],
-            reference=predictions.reference[:0],
-        )
-    budgets, flips = flip_budget(predictions, probe, scores)
+    scores, notes = score_all(predictions, settings)
+    probe = folder.predictions(PROBE, rows, settings) or subset(predictions, np.zeros(len(predictions), dtype=bool))
+    budgets, flips = flip_budget(predictions, probe, scores, settings)
+    if draft := folder.predictions(DRAFT, rows, settings):
+        from verify.metrics.flips import VALUES
+
+        low, _ = flip_budget(predictions, draft, scores, settings)
+        budgets = {name: max(budget, low[name]) if name in VALUES else budget for name, budget in budgets.items()}
     scores = {name: replace(score, budget=budgets.get(name, 0.0)) for name, score in scores.items()}
     for name in task.metrics:
         if name.startswith(FOREIGN):
@@ -191,13 +234,13 @@ def _score(
 
             for key, value in foreign(name.removeprefix(FOREIGN), predictions).items():
                 scores.setdefault(key, Score(value, len(rows)))
-    return Measurement(
+    measurement = Measurement(
         task=task.name,
-        split=split,
+        split=one.cell.split,
         n=len(rows),
         population=int(info["population"]),
         scores=scores,
-        probed=len(probe.example),
+        probed=len(probe),
         flips=flips,
         provenance={
             "model": subject.model,
@@ -205,13 +248,20 @@ def _score(
             "digests": dict(subject.digests),
             "dataset": task.dataset.path,
             "dataset_config": task.dataset.name,
+            "dataset_revision": one.cell.revision,
+            "dataset_digest": one.digest,
             "verify": __version__,
             "seed": config.seed,
-            **known,
+            "settings": {name: value for name, value in settings.items() if value is not None},
+            **seconds,
             **{name: info[name] for name in _KEPT if name in info},
         },
         notes=(*info["notes"], *notes),
     )
+    if len(rows) == len(order):
+        folder.write_measurement(one.selection, measurement)
+        return replace(measurement, result=str(folder.measurement_file(one.selection)))
+    return measurement
 
 
 _KEPT = (
@@ -221,7 +271,10 @@ _KEPT = (
     "label_alignment",
     "preprocessing",
     "device",
+    "device_map",
     "dtype",
+    "precision",
+    "certificate",
     "processes",
     "threads",
     "versions",

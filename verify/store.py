@@ -4,6 +4,7 @@
         run.json                      what was run: labels, settings, versions, device
         predictions/<sha256>.parquet  append-only shards; the name is the checksum of the bytes
         probe/<sha256>.parquet        the same examples in a second configuration
+        draft/<sha256>.parquet        the low-precision pass of precision=adaptive
         measurements/<key>.json       scores, one file per scorer version and selection of rows
 
 Every write is atomic (a temporary file, flushed, then renamed), so that a killed run loses at most the rows it had not
@@ -18,7 +19,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from numpy.typing import NDArray
 
 from verify.content import content_key
 from verify.errors import StoreError
-from verify.types import Measurement, Predictions, Score
+from verify.predictions import Column, Family, Predictions, from_table
+from verify.types import Measurement, Score, Setting
 
 PREDICTIONS = "predictions"
 PROBE = "probe"
+DRAFT = "draft"
 
 
 class RunFolder:
@@ -52,59 +55,61 @@ class RunFolder:
         """What :meth:`write_info` wrote, or None."""
         return _read_json(self.path / "run.json")
 
-    def append(self, kind: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Add rows as one shard. ``columns``: example [n], logits [n, C], reference [n]."""
+    def append(self, kind: str, form: type[Predictions], columns: Mapping[str, Column]) -> None:
+        """Add rows as one shard; ``columns`` are those that ``form`` states."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        logits = columns["logits"]
-        flat = pa.array(np.ascontiguousarray(logits, dtype=np.float32).ravel())
-        table = pa.table(
-            {
-                "example": pa.array(columns["example"]),
-                "logits": pa.FixedSizeListArray.from_arrays(flat, logits.shape[1]),
-                "reference": pa.array(columns["reference"]),
-            }
-        )
+        table = pa.table({name: _array(columns[name], arrow) for name, arrow in form.COLUMNS.items()})
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         content = buffer.getvalue()
         _write(self.path / kind / f"{hashlib.sha256(content).hexdigest()}.parquet", content)
 
-    def rows(self, kind: str) -> dict[str, NDArray[Any]] | None:
-        """Every sound row of a kind, in ascending order of example and each once; None if there is none."""
+    def examples(self, kind: str) -> NDArray[np.int64]:
+        """The numbers of the examples that are stored, ascending and each once."""
+        tables = list(self._shards(kind, ["example"]))
+        found = [table["example"].to_numpy() for table in tables] or [np.empty(0, dtype=np.int64)]
+        return np.unique(np.concatenate(found))
+
+    def rows(self, kind: str) -> Any:
+        """Every sound row of a kind as an Arrow table, in ascending order of example and each once; None for none."""
+        import pyarrow as pa
+
+        tables = list(self._shards(kind))
+        if not tables:
+            return None
+        table = pa.concat_tables(tables)
+        _, first = np.unique(table["example"].to_numpy(), return_index=True)
+        return table.take(pa.array(first))
+
+    def predictions(
+        self, kind: str, examples: NDArray[np.int64] | None = None, settings: Mapping[str, Setting] | None = None
+    ) -> Predictions | None:
+        """The stored predictions, of all rows or of the ``examples`` given; None if there is none.
+
+        ``settings`` are those of the task that say how predictions are read (a threshold).
+        """
+        import pyarrow as pa
+
+        info, rows = self.info(), self.rows(kind)
+        if info is None or rows is None:
+            return None
+        if examples is not None:
+            rows = rows.filter(pa.array(np.isin(rows["example"].to_numpy(), examples)))
+        return from_table(Family(info["family"]), {**info, **(settings or {}), **_kept(info)}, rows)
+
+    def _shards(self, kind: str, columns: list[str] | None = None) -> Iterator[Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        tables = []
         for file in sorted((self.path / kind).glob("*.parquet")):
             try:
                 content = file.read_bytes()
             except OSError as error:
                 raise StoreError(f"The shard {file} cannot be read: {error.strerror}. Check or delete it.") from error
             if hashlib.sha256(content).hexdigest() == file.stem:
-                tables.append(pq.read_table(pa.BufferReader(content)))
-        if not tables:
-            return None
-        table = pa.concat_tables(tables)
-        example, first = np.unique(table["example"].to_numpy(), return_index=True)
-        flat = table["logits"].combine_chunks()
-        width = flat.type.list_size
-        logits = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-        return {"example": example, "logits": logits[first], "reference": table["reference"].to_numpy()[first]}
-
-    def predictions(self, kind: str, examples: NDArray[np.int64] | None = None) -> Predictions | None:
-        """The stored predictions, of all rows or of the ``examples`` given; None if there is none."""
-        info, rows = self.info(), self.rows(kind)
-        if info is None or rows is None:
-            return None
-        if examples is not None:
-            wanted = np.isin(rows["example"], examples)
-            rows = {name: column[wanted] for name, column in rows.items()}
-        labels = info["label_of_logit"]
-        return Predictions(
-            rows["example"], rows["logits"], rows["reference"], None if labels is None else tuple(labels)
-        )
+                yield pq.read_table(pa.BufferReader(content), columns=columns)
 
     def measurement_file(self, identity: Mapping[str, Any]) -> Path:
         return self.path / "measurements" / f"{content_key(identity)}.json"
@@ -151,6 +156,24 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} does not belong in a result file")
+
+
+def _kept(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What the engine found out and no setting overrules: a tagging scheme that was read off the tags."""
+    return {name: info[name] for name in ("scheme", "label_of_logit", "unit") if name in info}
+
+
+def _array(column: Column, arrow: str) -> Any:
+    """An Arrow array of the type named; ``list<…>`` takes a matrix [n, C] or a sequence of sequences."""
+    import pyarrow as pa
+
+    if not arrow.startswith("list<"):
+        return pa.array(column, type=pa.type_for_alias(arrow))
+    inner = pa.type_for_alias(arrow[5:-1])
+    if not isinstance(column, np.ndarray):
+        return pa.array(column, type=pa.list_(inner))
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * column.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(column).ravel(), type=inner))
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from verify.content import content_key
 
 Setting = str | int | float | bool | None
@@ -158,10 +155,12 @@ class DatasetSource:
 class TaskSpec:
     """What one file in ``tasks/`` says; ``file`` is where it was read.
 
-    ``columns`` maps the kind's roles (text, text_pair, image, label) to column names. ``labels`` are the class names in
-    label-id order, for data that carry none. ``label_aliases`` maps a class name to other names for it. ``rows`` states
-    the number of examples of each split, which is checked when the data are loaded; ``unlabelled`` names splits that
-    carry no references.
+    ``columns`` maps the kind's roles (text, image, label …) to column names; ``translation.de`` is a part of a column.
+    ``labels`` are the class names in label-id order, for data that carry none. ``label_aliases`` maps a class name to
+    other names for it. ``rows`` states the number of examples of each split, which is checked when the data are loaded;
+    ``unlabelled`` names splits that carry no references; ``drop_unlabelled`` leaves out the rows without one, where that
+    is what everybody does (``rows`` then counts the others). ``settings`` are those of the kind
+    (``verify/tasks/kinds.py``) that the file changes.
     """
 
     name: str
@@ -176,26 +175,9 @@ class TaskSpec:
     label_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
+    drop_unlabelled: bool = False
     split_aliases: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What the engine wrote for one split: N rows in ascending order of example.
-
-    ``example`` int64 [N] row numbers of the split. ``logits`` float32 [N, C] in the model's own label order (C is 1 for
-    regression). ``reference`` [N]: int64 label ids of the data set, or float64 targets. ``label_of_logit`` gives, for
-    each logit, the data set's label id, or -1 for a class that the data set lacks; None for regression.
-    """
-
-    example: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    reference: NDArray[np.int64] | NDArray[np.float64]
-    label_of_logit: tuple[int, ...] | None
-
-    @property
-    def is_regression(self) -> bool:
-        return self.label_of_logit is None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import threading
 import time
@@ -8,7 +9,7 @@ import pytest
 from builders import bert, sentences
 
 from engine.test_run import job_of
-from verify.engine.launch import Worker, default_threads
+from verify.engine.launch import Worker, default_threads, run_jobs
 from verify.errors import DataError, EngineError
 from verify.store import PREDICTIONS, RunFolder
 
@@ -23,7 +24,7 @@ def job(tmp_path: Path):
 
 def test_a_worker_reports_its_progress_and_leaves_rows(job):
     events = []
-    Worker(job).follow(events.append)
+    Worker([job]).follow(events.append)
     assert [event["stage"] for event in events if event["event"] == "stage"] == [
         "loading the data",
         "loading the model",
@@ -36,24 +37,26 @@ def test_a_worker_reports_its_progress_and_leaves_rows(job):
 
 def test_an_error_of_the_worker_keeps_its_kind_and_message(job, tmp_path):
     (tmp_path / "data.parquet").unlink()
-    with pytest.raises(DataError, match="could not be loaded"):
-        Worker(job).follow(lambda event: None)
+    (failure,) = run_jobs([job], lambda event: None)
+    assert isinstance(failure, DataError)
+    assert "could not be loaded" in str(failure)
 
 
 def test_a_killed_worker_is_an_error_that_says_so(job):
-    worker = Worker(job)
+    worker = Worker([job])
 
     def kill():
         time.sleep(0.5)
         os.killpg(worker._process.pid, signal.SIGKILL)
 
     threading.Thread(target=kill).start()
-    with pytest.raises(EngineError, match=r"SIGKILL .*out of memory"):
-        worker.follow(lambda event: None)
+    failure = worker.follow(lambda event: None)[0]
+    assert isinstance(failure, EngineError)
+    assert re.search(r"SIGKILL .*out of memory", str(failure))
 
 
 def test_stopping_ends_the_worker(job):
-    worker = Worker(job)
+    worker = Worker([job])
     worker.stop()
     assert worker._process.poll() is not None
 

@@ -1,16 +1,15 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.engine.plan import example_order, make_batches, smallest_margins
+from verify.engine.plan import blocks, complete_prefix, example_order, make_batches, share
 
 lengths_of_examples = st.lists(st.integers(1, 300), max_size=200)
 
 
-@given(lengths_of_examples, st.integers(1, 4096), st.none() | st.integers(1, 70), st.integers(1, 64))
-def test_every_position_is_in_exactly_one_batch(lengths, budget, batch_size, block):
-    batches = make_batches(lengths, token_budget=budget, batch_size=batch_size, block=block)
+@given(lengths_of_examples, st.integers(1, 4096), st.none() | st.integers(1, 70))
+def test_every_position_is_in_exactly_one_batch(lengths, budget, batch_size):
+    batches = make_batches(lengths, token_budget=budget, batch_size=batch_size)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
 
 
@@ -48,12 +47,26 @@ def test_the_order_depends_on_the_seed():
     assert example_order(100, 0).tolist() != example_order(100, 1).tolist()
 
 
-def test_smallest_margins_are_those_of_the_two_largest_logits():
-    logits = np.array([[5.0, 0.0, 4.9], [1.0, 9.0, 0.0], [3.0, 3.0, 3.0], [0.0, 0.2, 4.0]], dtype=np.float32)
-    assert smallest_margins(logits, 2).tolist() == [0, 2]
-    assert smallest_margins(logits, 99).tolist() == [0, 1, 2, 3]
+@given(st.integers(0, 30_000), st.booleans())
+def test_blocks_cover_everything_once_and_in_order(count, small):
+    covered = [i for block in blocks(count, small=small) for i in range(block.start, block.stop)]
+    assert covered == list(range(count))
+    if small and count:
+        assert next(blocks(count, small=True)).stop <= 64
 
 
-@pytest.mark.parametrize("count", [1, 5])
-def test_smallest_margins_gives_as_many_as_asked(count):
-    assert len(smallest_margins(np.eye(10, dtype=np.float32), count)) == count
+@given(st.lists(st.integers(1, 300), max_size=200), st.integers(1, 5))
+def test_processes_share_the_examples_and_each_has_long_and_short_ones(costs, world):
+    costs = np.array(costs, dtype=np.int64)
+    parts = [share(costs, rank, world) for rank in range(world)]
+    assert sorted(i for part in parts for i in part) == list(range(len(costs)))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    totals = [costs[part].sum() for part in parts]
+    assert max(totals) - min(totals) <= costs.max(initial=0)
+
+
+def test_only_the_examples_before_the_first_missing_one_are_a_fair_sample():
+    order = np.array([3, 0, 2, 1])
+    assert complete_prefix(order, np.array([0, 1, 3])) == 2
+    assert complete_prefix(order, np.array([0, 1, 2])) == 0
+    assert complete_prefix(order, np.arange(9)) == 4

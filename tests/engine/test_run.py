@@ -123,7 +123,7 @@ def test_predictions_do_not_depend_on_the_batch_size(three_classes, batch_size):
 def test_two_processes_really_run_and_give_the_same_rows(three_classes, device, batch_size):
     model, words, job = three_classes
     events = []
-    Worker(replace(job, processes=2, device=device, batch_size=batch_size)).follow(events.append)
+    Worker([replace(job, processes=2, device=device, batch_size=batch_size)]).follow(events.append)
     folder = RunFolder(Path(job.run_folder))
     stored = folder.predictions(PREDICTIONS)
     assert stored.example.tolist() == list(range(150))

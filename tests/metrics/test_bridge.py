@@ -11,7 +11,7 @@ import pytest
 from verify.errors import VerifyError
 from verify.metrics.bridge import foreign
 from verify.metrics.undefined import UndefinedScoreError
-from verify.types import Predictions
+from verify.predictions import LabelPredictions
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -32,10 +32,10 @@ class {name}(evaluate.Metric):
     def _compute(self, predictions, references):
         return {returns}
 """
-CLASSIFIER = Predictions(
+CLASSIFIER = LabelPredictions(
     np.arange(4), np.eye(4, dtype=np.float32)[[0, 1, 2, 3]], np.array([5, 5, 0, 0]), (5, -1, 0, -1)
 )
-REGRESSOR = Predictions(np.arange(2), np.array([[0.5], [1.5]], np.float32), np.array([0.25, 2.0]), None)
+REGRESSOR = LabelPredictions(np.arange(2), np.array([[0.5], [1.5]], np.float32), np.array([0.25, 2.0]), None)
 
 
 def forget_loaded_modules():
@@ -107,8 +107,8 @@ def test_a_hub_name_offline_says_what_works_instead(tmp_path):
         "import numpy\n"
         "from verify.errors import VerifyError\n"
         "from verify.metrics.bridge import foreign\n"
-        "from verify.types import Predictions\n"
-        "run = Predictions(numpy.arange(2), numpy.eye(2, dtype='float32'), numpy.arange(2), (0, 1))\n"
+        "from verify.predictions import LabelPredictions\n"
+        "run = LabelPredictions(numpy.arange(2), numpy.eye(2, dtype='float32'), numpy.arange(2), (0, 1))\n"
         "try: foreign('evaluate:accuracy', run)\n"
         "except VerifyError as error: print(error)"
     )

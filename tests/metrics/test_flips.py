@@ -10,14 +10,14 @@ from sklearn import metrics as sklearn_metrics
 from verify.errors import EngineError
 from verify.metrics.flips import NEAR_TIES, flip_budget, top_two
 from verify.metrics.registry import measure
-from verify.types import Predictions
+from verify.predictions import LabelPredictions
 
 
 def run_of(n, columns, seed, mapping=None):
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(n, columns)).astype(np.float32)
     mapping = tuple(range(columns)) if mapping is None else mapping
-    return Predictions(np.arange(n), logits, generator.integers(0, columns, n), mapping)
+    return LabelPredictions(np.arange(n), logits, generator.integers(0, columns, n), mapping)
 
 
 def part_of(run, rows, logits=None):
@@ -112,7 +112,7 @@ def test_random_flips_at_the_measured_rate_stay_inside_the_budget(flips_expected
         reference = generator.integers(0, 2, n)
         upper = np.where(np.arange(n) < ties, generator.integers(0, 2, n), reference)
         logits = np.where(upper[:, None] == 1, half, half[:, ::-1]).astype(np.float32)
-        run = Predictions(np.arange(n), logits, reference, (0, 1))
+        run = LabelPredictions(np.arange(n), logits, reference, (0, 1))
         scores, _ = measure(run, only=["accuracy"])
 
         def configured(logits=logits):
@@ -130,7 +130,7 @@ def test_top5_budget_looks_at_fifth_and_sixth_place():
     n = 60
     logits = np.tile(np.array([90, 80, 70, 60, 50, 40, 30], np.float32), (n, 1))
     logits[:10, 5] = 49.99  # ten near ties for fifth place, far from the first
-    run = Predictions(np.arange(n), logits, np.full(n, 4), tuple(range(7)))
+    run = LabelPredictions(np.arange(n), logits, np.full(n, 4), tuple(range(7)))
     scores, _ = measure(run)
     nearest = range(20, 30)
 
@@ -148,7 +148,7 @@ def test_top5_budget_looks_at_fifth_and_sixth_place():
 def test_budget_of_a_regression_is_the_scaled_change_of_each_score():
     generator = np.random.default_rng(3)
     values = generator.normal(size=(200, 1)).astype(np.float32)
-    run = Predictions(np.arange(200) * 3, values, values[:, 0] + generator.normal(size=200), None)
+    run = LabelPredictions(np.arange(200) * 3, values, values[:, 0] + generator.normal(size=200), None)
     scores, _ = measure(run)
     rows = np.sort(generator.choice(200, 50, replace=False))
     noisy = values[rows] + generator.normal(size=(50, 1)).astype(np.float32) * 1e-2
@@ -165,7 +165,7 @@ def test_budget_of_a_regression_is_the_scaled_change_of_each_score():
 
 
 def test_a_correlation_that_the_probe_makes_constant_counts_as_none():
-    run = Predictions(np.arange(3), np.array([[1], [2], [3]], np.float32), np.array([1.0, 2.0, 3.0]), None)
+    run = LabelPredictions(np.arange(3), np.array([[1], [2], [3]], np.float32), np.array([1.0, 2.0, 3.0]), None)
     budgets, _ = flip_budget(run, part_of(run, range(3), np.ones((3, 1), np.float32)), measure(run)[0])
     assert budgets["pearson"] == pytest.approx(2)
 

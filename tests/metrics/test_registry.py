@@ -7,8 +7,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from verify.errors import DataError, EngineError, UsageError
-from verify.metrics.registry import METRICS, class_count, find, measure, readings
-from verify.types import Predictions, Unit
+from verify.metrics.names import METRICS, find, readings
+from verify.metrics.registry import class_count, measure
+from verify.predictions import LabelPredictions
+from verify.types import Unit
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 def classifier(logits, reference, mapping=None):
     logits = np.asarray(logits, np.float32)
     mapping = tuple(range(logits.shape[1])) if mapping is None else mapping
-    return Predictions(np.arange(len(logits)), logits, np.asarray(reference, np.int64), mapping)
+    return LabelPredictions(np.arange(len(logits)), logits, np.asarray(reference, np.int64), mapping)
 
 
 def regressor(values, reference):
     values = np.asarray(values, np.float32)[:, None]
-    return Predictions(np.arange(len(values)), values, np.asarray(reference, np.float64), None)
+    return LabelPredictions(np.arange(len(values)), values, np.asarray(reference, np.float64), None)
 
 
 def test_the_canonical_names():
@@ -141,8 +143,8 @@ def test_the_registry_and_a_classification_load_no_heavy_library():
     code = (
         "import sys, numpy, verify.metrics.registry as registry, verify.metrics.flips, verify.metrics.modules\n"
         "import verify.metrics.bridge\n"
-        "from verify.types import Predictions\n"
-        "registry.measure(Predictions(numpy.arange(2), numpy.eye(2, dtype='float32'), numpy.arange(2), (0, 1)))\n"
+        "from verify.predictions import LabelPredictions\n"
+        "registry.measure(LabelPredictions(numpy.arange(2), numpy.eye(2, dtype='float32'), numpy.arange(2), (0, 1)))\n"
         "print([name for name in ('torch', 'transformers', 'sklearn', 'scipy', 'evaluate') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -27,7 +27,7 @@ def rows(done, rank=0, total=100, of="predictions"):
 
 def test_plain_lines_at_intervals_where_there_is_no_terminal(clock):
     stream = io.StringIO()
-    with ProgressView("org/model on sst2", Console(file=stream, width=200)) as view:
+    with ProgressView(["org/model on sst2"], Console(file=stream, width=200)) as view:
         view.emit({"event": "stage", "stage": "loading the model"})
         for done in range(10, 101, 10):
             clock.now += 4
@@ -44,7 +44,7 @@ def test_plain_lines_at_intervals_where_there_is_no_terminal(clock):
 
 def test_the_rows_of_all_processes_are_added_up(clock):
     stream = io.StringIO()
-    with ProgressView("m", Console(file=stream, width=200)) as view:
+    with ProgressView(["m"], Console(file=stream, width=200)) as view:
         view.emit(rows(10, rank=0, total=50))
         clock.now += 20
         view.emit(rows(30, rank=1, total=50))
@@ -60,7 +60,7 @@ def test_the_rows_of_all_processes_are_added_up(clock):
 def test_a_terminal_gets_a_bar_that_goes_away():
     stream = io.StringIO()
     console = Console(file=stream, width=100, force_terminal=True)
-    with ProgressView("org/model on sst2", console) as view:
+    with ProgressView(["org/model on sst2"], console) as view:
         view.emit({"event": "stage", "stage": "loading"})
         view.emit(rows(40))
         view._bar.refresh()
@@ -74,7 +74,7 @@ def test_a_terminal_gets_a_bar_that_goes_away():
 def test_a_bar_is_cleared_when_the_run_fails():
     stream = io.StringIO()
     console = Console(file=stream, width=100, force_terminal=True)
-    with pytest.raises(KeyboardInterrupt), ProgressView("m", console):
+    with pytest.raises(KeyboardInterrupt), ProgressView(["m"], console):
         raise KeyboardInterrupt
     assert "\x1b[?25h" in stream.getvalue()
 
@@ -82,7 +82,7 @@ def test_a_bar_is_cleared_when_the_run_fails():
 @pytest.mark.parametrize("terminal", [False, True])
 def test_markup_in_a_name_is_shown_as_it_stands(terminal):
     stream = io.StringIO()
-    with ProgressView("./my[red]model[/b] on x", Console(file=stream, width=200, force_terminal=terminal)) as view:
+    with ProgressView(["./my[red]model[/b] on x"], Console(file=stream, width=200, force_terminal=terminal)) as view:
         view.emit({"event": "stage", "stage": "loading [v1]"})
         if terminal:
             view._bar.refresh()
@@ -91,6 +91,6 @@ def test_markup_in_a_name_is_shown_as_it_stands(terminal):
 
 def test_an_empty_pass_says_nothing():
     stream = io.StringIO()
-    with ProgressView("m", Console(file=stream)) as view:
+    with ProgressView(["m"], Console(file=stream)) as view:
         view.emit(rows(0, total=0))
     assert stream.getvalue() == ""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from claim_making import claim
 
@@ -171,3 +173,44 @@ def test_a_users_task_is_found_by_its_alias_and_takes_over_a_built_in_name(tmp_p
     assert match_claim(about("glue", "sst2"), registry).task.name == "sst2"
     assert match_claim(about("csv"), registry).task is None
     assert not match_claim(about("my reviews"), registry).split_known
+
+
+def test_a_data_sets_own_name_is_its_usual_task():
+    assert match_claim(about("conll2003"), TASKS).task.name == "conll2003"
+    assert match_claim(about("eriktks/conll2003", "conll2003"), TASKS).task.name == "conll2003"
+    assert match_claim(about("conll2003", "pos"), TASKS).task.name == "conll2003_pos"
+    assert match_claim(about("trec"), TASKS).task.name == "trec"
+    assert match_claim(about("stsbenchmark"), TASKS).task.name == "stsbenchmark"
+
+
+def test_several_tasks_on_one_data_set_are_told_apart_by_the_split_or_listed():
+    assert match_claim(about("anli", split="test_r3"), TASKS).task.name == "anli_r3"
+    found = match_claim(about("anli", split="test"), TASKS)
+    assert found.task is None
+    assert "has several tasks (anli_r1, anli_r2, anli_r3), and not which one" in found.reason
+    assert match_claim(about("anli"), TASKS, only=["anli_r2"]).task.name == "anli_r2"
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("org/opus-mt-en-ro", "wmt16_en_to_ro"),
+        ("org/opus-mt-ro-en", "wmt16_ro_to_en"),
+        ("org/t5-small-finetuned-en-to-ro", "wmt16_en_to_ro"),
+        ("org/mbart_en2ro", "wmt16_en_to_ro"),
+        ("org/mbart_ro_en_large", "wmt16_ro_to_en"),
+        ("en-ro/mt5-small", None),
+        ("org/mt5-open-romance", None),
+    ],
+)
+def test_the_models_name_says_which_way_it_translates(model, expected):
+    """Cards write wmt16 ro-en for both directions; the wrong one would look like a false claim."""
+    found = match_claim(replace(about("wmt16", "ro-en"), model=model), TASKS)
+    assert (found.task and found.task.name) == expected
+    if expected is None:
+        assert "wmt16 (ro-en), which has several tasks (wmt16_en_to_ro, wmt16_ro_to_en)" in found.reason
+
+
+def test_the_cards_task_says_which_way_its_model_translates():
+    found = match_claim(about("wmt16", "ro-en", task="translation_en_to_ro"), TASKS)
+    assert found.task.name == "wmt16_en_to_ro"

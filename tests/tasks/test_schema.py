@@ -91,7 +91,7 @@ def test_relative_files_and_folders_are_taken_from_the_task_file(tmp_path):
         (
             GOOD.replace("sequence-classification", "sequence_classification"),
             ":1: kind",
-            ['Did you mean "sequence-classification"?', "Allowed: image-classification, sequence-classification."],
+            ['Did you mean "sequence-classification"?', "Allowed: audio-classification, ", "image-classification, "],
         ),
         (GOOD + "kind: image-classification\n", ":4: kind", ["stands twice"]),
         (GOOD + "rows: {a: 1, a: 2}\n", ":4: rows.a", ["stands twice"]),

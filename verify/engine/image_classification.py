@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.engine.classes import classifier
 from verify.engine.job import Job, Prepared
-from verify.engine.load import class_names, load_model
+from verify.engine.load import class_names, model_for
 from verify.errors import DataError, EngineError
 from verify.tasks.data import Examples
 
@@ -21,7 +22,8 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     """Load the image processor and the model; images are decoded and preprocessed batch by batch."""
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    model = load_model(AutoModelForImageClassification, job.model_folder, job.dtype)
+    model = model_for(job, AutoModelForImageClassification)
+    family, info, columns = classifier(job, class_names(model.config), examples, rows)
     try:
         processor = AutoImageProcessor.from_pretrained(
             job.model_folder, local_files_only=True, trust_remote_code=False, use_fast=True
@@ -45,16 +47,18 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
         name: getattr(processor, name, None) for name in ("size", "crop_size", "do_center_crop", "crop_pct", "resample")
     }
     return Prepared(
+        family=family,
         model=model,
-        model_labels=class_names(model.config),
         lengths=np.ones(len(rows), dtype=np.int64),
         collate=collate,
+        rows=columns,
         token_budget=IMAGES_PER_BATCH,
         settings={
             "processor": type(processor).__name__,
             "mode": mode,
             **{name: _plain(value) for name, value in settings.items() if value is not None},
         },
+        info=info,
     )
 
 

@@ -1,19 +1,32 @@
-"""What the engine is asked to do, in a form that travels to a worker process as JSON."""
+"""What the engine is asked to do, in a form that travels to a worker process as JSON, and what a kind makes of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.predictions import Column, Family
 from verify.types import DatasetSource, TaskSpec
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Part of the key under which predictions are stored: raised whenever a change here could change a prediction."""
+
+_MODULES = {
+    "summarization": "sequence_to_sequence",
+    "translation": "sequence_to_sequence",
+    "automatic-speech-recognition": "speech_recognition",
+}
+
+
+def module_of(kind: str) -> str:
+    """The name of the module in ``verify.engine`` (and ``verify.engine.stub``) that runs a kind."""
+    return _MODULES.get(kind, kind.replace("-", "_"))
+
 
 Emit = Callable[[Mapping[str, Any]], None]
 
@@ -22,9 +35,12 @@ Emit = Callable[[Mapping[str, Any]], None]
 class Job:
     """One model on one split.
 
-    ``limit`` examples (None: all) of the permutation seeded by ``seed`` are run; ``probe_share`` (a fraction) of them
-    run again in a second configuration. ``dtype`` is float32, bfloat16, float16 or native (as the checkpoint states).
-    ``device`` is auto, cpu, cuda, cuda:N or mps. ``first`` loads only that many rows of the split, to try a task out.
+    ``limit`` examples (None: all) of the permutation seeded by ``seed`` are run, for ``budget`` seconds at most (None:
+    to the end); ``probe_share`` (a fraction) of them run again in a second configuration. ``dtype`` is float32,
+    bfloat16, float16 or native (as the checkpoint states), ``precision`` exact or adaptive. ``device`` is auto, cpu,
+    cuda, cuda:N or mps; ``device_map`` (auto) spreads a large model over everything there is, within ``max_memory``
+    (device number, cpu or disk → a size such as 20GiB). ``first`` loads only that many rows of the split, to try a task
+    out.
     """
 
     model_folder: str
@@ -33,44 +49,68 @@ class Job:
     run_folder: str
     dataset_revision: str | None = None
     dtype: str = "float32"
+    precision: str = "exact"
     max_length: int | None = None
     limit: int | None = None
+    budget: float | None = None
     seed: int = 0
     probe_share: float = 0.1
     batch_size: int | None = None
     token_budget: int | None = None
     device: str = "auto"
+    device_map: str | None = None
+    max_memory: Mapping[str, str] | None = None
     processes: int = 1
     threads: int = 1
     first: int | None = None
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
 
-    @staticmethod
-    def from_json(text: str) -> Job:
-        fields = json.loads(text)
-        task = fields.pop("task")
-        source = DatasetSource(**task.pop("dataset"))
-        for name in ("metrics", "aliases", "labels", "unlabelled"):
-            task[name] = tuple(task[name]) if task[name] is not None else None
-        task["label_aliases"] = {label: tuple(names) for label, names in task["label_aliases"].items()}
-        return Job(task=TaskSpec(dataset=source, **task), **fields)
+def jobs_to_json(jobs: Sequence[Job]) -> str:
+    return json.dumps([asdict(job) for job in jobs])
+
+
+def jobs_from_json(text: str) -> list[Job]:
+    return [_job(fields) for fields in json.loads(text)]
+
+
+def _job(fields: dict[str, Any]) -> Job:
+    task = fields.pop("task")
+    source = DatasetSource(**task.pop("dataset"))
+    for name in ("metrics", "aliases", "labels", "unlabelled"):
+        task[name] = tuple(task[name]) if task[name] is not None else None
+    task["label_aliases"] = {label: tuple(names) for label, names in task["label_aliases"].items()}
+    return Job(task=TaskSpec(dataset=source, **task), **fields)
+
+
+def logits_of(model: Any, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
+    """The model's logits as float32 on the CPU, one row for each unit: the ``forward`` of every classifier."""
+    logits: NDArray[np.float32] = model(**inputs).logits.float().cpu().numpy()
+    return logits
 
 
 @dataclass
 class Prepared:
-    """A model with its inputs ready, made by the module of its kind.
+    """A model with its inputs ready, made by the ``prepare`` of its kind's module.
 
-    ``model`` is a torch module in evaluation mode. ``model_labels`` are its class names in logit order (None for
-    regression). ``lengths`` [n] is the cost of each selected example, in tokens. ``collate`` turns positions within the
-    selection into padded model inputs. ``settings`` and ``notes`` say what preprocessing was applied.
+    An example is one *unit* of work, or several (the windows of a long text). ``lengths`` [U] is the cost of each unit,
+    in tokens (1 for an image), and ``owner`` [U], ascending, the position of its example within the selection (None:
+    one unit an example). ``collate`` turns units into padded inputs on the CPU and may be called from another thread;
+    ``forward`` takes the model and those inputs on the device, in inference mode, and returns one output for each unit;
+    ``rows`` takes positions and, for each of them, the list of its units' outputs, and returns the columns of the
+    family but for ``example``.
+
+    ``info`` joins run.json and is handed to the family's predictions and metrics (label names, scheme …);
+    ``settings`` and ``notes`` say what preprocessing was applied.
     """
 
+    family: Family
     model: Any
-    model_labels: tuple[str, ...] | None
     lengths: NDArray[np.int64]
     collate: Callable[[Sequence[int]], Mapping[str, Any]]
+    rows: Callable[[NDArray[np.int64], Sequence[Sequence[Any]]], Mapping[str, Column]]
     token_budget: int
     settings: dict[str, Any]
+    info: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    owner: NDArray[np.int64] | None = None
+    forward: Callable[[Any, Mapping[str, Any]], Iterable[Any]] = logits_of

@@ -13,12 +13,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from verify import errors
-from verify.engine.job import Emit, Job
+from verify.engine.job import Emit, Job, jobs_to_json
 from verify.engine.worker import RECORD
 from verify.errors import EngineError, VerifyError
 from verify.store import write_json
@@ -32,22 +32,40 @@ def default_threads(processes: int) -> int:
     return max(cores // processes, 1)
 
 
-class Worker:
-    """The worker of one job, started at once; its imports overlap whatever the caller does before :meth:`follow`."""
+def run_jobs(jobs: Sequence[Job], emit: Emit) -> list[VerifyError | None]:
+    """Run the jobs of one model, one after the other, in a worker that loads the model once; None for each that is done.
 
-    def __init__(self, job: Job) -> None:
-        folder = Path(job.run_folder)
+    A job that ends its worker costs that job alone: a fresh worker goes on with the next one. ``emit`` receives the
+    worker's events; ``job`` in each is a position in ``jobs``.
+    """
+    results: dict[int, VerifyError | None] = {}
+    while len(results) < len(jobs):
+        left = [index for index in range(len(jobs)) if index not in results]
+
+        def numbered(event: Mapping[str, Any], left: list[int] = left) -> None:
+            emit({**event, "job": left[event["job"]]})
+
+        for place, result in Worker([jobs[index] for index in left]).follow(numbered).items():
+            results[left[place]] = result
+    return [results[index] for index in range(len(jobs))]
+
+
+class Worker:
+    """The worker of some jobs, started at once; its imports overlap whatever the caller does before :meth:`follow`."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        folder, first = Path(jobs[0].run_folder), jobs[0]
+        self._jobs, self._processes = len(jobs), first.processes
         self._log = folder / "worker.log"
-        job_file = folder / "job.json"
-        write_json(job_file, json.loads(job.to_json()))
+        file = folder / "jobs.json"
+        write_json(file, json.loads(jobs_to_json(jobs)))
         command = [sys.executable, "-m"]
-        if job.processes > 1:
-            command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(job.processes), "-m"]
-        # On a machine that does other work too, threads that spin while they wait cost five times the time (measured).
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(job.threads)}
+        if first.processes > 1:
+            command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(first.processes), "-m"]
+        environment = {**_WAITING, **_MEMORY, **_alone(os.environ), "OMP_NUM_THREADS": str(first.threads)}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, "verify.engine.worker", str(job_file)],
+                [*command, "verify.engine.worker", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -57,22 +75,33 @@ class Worker:
                 encoding="utf-8",
             )
 
-    def follow(self, emit: Emit) -> None:
-        """Pass the reports on until the worker ends. Raises what it failed with, or EngineError with its log's tail."""
-        failure: VerifyError | None = None
+    def follow(self, emit: Emit) -> dict[int, VerifyError | None]:
+        """Pass the reports on until the worker ends; what became of each job that it began, None for success.
+
+        The job in which the worker died has an EngineError with the tail of its log.
+        """
+        results: dict[int, VerifyError | None] = {}
+        finished: dict[int, int] = {}
         try:
             for event in _events(self._process.stdout):
-                if event.get("event") == "failed":
-                    failure = failure or _error(event)
+                job = int(event["job"])
+                if event["event"] == "failed":
+                    results.setdefault(job, _error(event))
+                elif event["event"] == "done":
+                    finished[job] = finished.get(job, 0) + 1
                 else:
                     emit(event)
             code = self._process.wait()
         finally:
             self.stop()
-        if failure is not None:
-            raise failure
-        if code != 0:
-            raise EngineError(f"The worker process ended with {_ending(code)}. Its last words: {self._tail()}")
+        whole = [job for job, count in finished.items() if count >= self._processes and job not in results]
+        results |= dict.fromkeys(whole)
+        if not results or (code != 0 and not any(results.values())):
+            died = min(max(whole, default=-1) + 1, self._jobs - 1)
+            results[died] = EngineError(
+                f"The worker process ended with {_ending(code)}. Its last words: {self._tail()}"
+            )
+        return results
 
     def stop(self) -> None:
         """End the worker and everything that it started, if it still runs."""
@@ -89,6 +118,22 @@ class Worker:
     def _tail(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return " | ".join(lines[-LOG_TAIL_LINES:]) or "(none)"
+
+
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""On a machine that does other work too, threads that spin while they wait cost five times the time (measured)."""
+
+_MEMORY: dict[str, str] = {}
+
+
+def _alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a launcher outside has set: the worker's processes are ours to start."""
+    return {name: value for name, value in environment.items() if name not in _OUTER}
+
+
+_OUTER = frozenset(
+    {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT"}
+)
 
 
 def _events(stream: IO[str] | None) -> Iterator[dict[str, Any]]:

@@ -9,14 +9,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from verify.engine.job import Job
 from verify.errors import BlockedError, EngineError
 
 
-def load_model(auto_class: Any, folder: str, dtype: str) -> Any:
+def model_for(job: Job, auto_class: Any, **options: Any) -> Any:
+    """The job's model in evaluation mode, as :func:`load_model` gives it.
+
+    It is kept for the jobs that follow: a model is loaded once for all its tasks, and given up when another one comes.
+    With a device map, Accelerate spreads it over the devices, memory and disk that there are.
+    """
+    if job.device_map is not None:
+        memory = {int(name) if name.isdigit() else name: size for name, size in (job.max_memory or {}).items()}
+        options |= {"device_map": job.device_map, "max_memory": memory or None}
+        options["offload_folder"] = str(Path(job.run_folder) / "offload")
+    files = [file.stat() for file in Path(job.model_folder).iterdir() if file.is_file()]
+    state = max((stat.st_mtime_ns for stat in files), default=0)
+    key = (auto_class.__name__, job.model_folder, state, job.dtype, repr(sorted(options.items())))
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = load_model(auto_class, job.model_folder, job.dtype, **options)
+    return _kept[key]
+
+
+_kept: dict[tuple[Any, ...], Any] = {}
+
+
+def load_model(auto_class: Any, folder: str, dtype: str, **options: Any) -> Any:
     """A model in evaluation mode, from safetensors only and with no code from the repository.
 
-    ``dtype`` is a torch dtype's name, or native for the one in the checkpoint's configuration. Raises BlockedError if
-    any weight is missing or has another shape, EngineError if the model cannot be built.
+    ``dtype`` is a torch dtype's name, or native for the one in the checkpoint's configuration; ``options`` are handed
+    to ``from_pretrained``. Raises BlockedError if any weight is missing or has another shape, EngineError if the model
+    cannot be built.
     """
     import torch
     import transformers
@@ -32,6 +56,7 @@ def load_model(auto_class: Any, folder: str, dtype: str) -> Any:
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            **options,
         )
     except Exception as error:
         raise EngineError(

@@ -7,12 +7,13 @@ with realistic text lengths this avoids most padding work (measured 4.7 times th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 8192
+FIRST_BLOCK, SMALL_BLOCK = 64, 512
 
 
 def example_order(population: int, seed: int, limit: int | None = None) -> NDArray[np.int64]:
@@ -21,34 +22,46 @@ def example_order(population: int, seed: int, limit: int | None = None) -> NDArr
     return order if limit is None else order[:limit]
 
 
+def complete_prefix(order: NDArray[np.int64], stored: NDArray[np.int64]) -> int:
+    """How many examples at the beginning of ``order`` are all stored: only they are a fair sample of the split."""
+    missing = np.flatnonzero(~np.isin(order, stored))
+    return int(missing[0]) if len(missing) else len(order)
+
+
+def blocks(count: int, *, small: bool = False) -> Iterator[slice]:
+    """Cut range(count) into blocks within which the order may be changed.
+
+    ``small`` ones, which grow from 64 to 512, are for a run that may stop before its end.
+    """
+    start, size = 0, FIRST_BLOCK if small else BLOCK
+    while start < count:
+        yield slice(start, min(start + size, count))
+        start += size
+        size = min(2 * size, SMALL_BLOCK) if small else BLOCK
+
+
+def share(costs: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
+    """The positions among ``costs`` [n] that one of ``world`` processes runs: every one has long and short ones."""
+    if world == 1:
+        return np.arange(len(costs), dtype=np.int64)
+    return np.sort(np.argsort(-costs, kind="stable")[rank::world]).astype(np.int64)
+
+
 def make_batches(
-    lengths: Sequence[int] | NDArray[np.int64],
-    *,
-    token_budget: int,
-    batch_size: int | None = None,
-    block: int = BLOCK,
-) -> list[list[int]]:
-    """Group the positions 0 … len(lengths)−1 into batches, longest first within each block.
+    lengths: Sequence[int] | NDArray[np.int64], *, token_budget: int, batch_size: int | None = None
+) -> list[NDArray[np.int64]]:
+    """Group the positions 0 … len(lengths)−1 into batches, longest first.
 
     A batch holds ``batch_size`` positions, or, when that is None, as many as fit ``token_budget`` once padded to the
     longest of them (always at least one). Every position stands in exactly one batch.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
-    batches: list[list[int]] = []
-    for start in range(0, len(lengths), block):
-        inside = np.arange(start, min(start + block, len(lengths)))
-        ordered = inside[np.argsort(-lengths[inside], kind="stable")]
-        position = 0
-        while position < len(ordered):
-            longest = max(int(lengths[ordered[position]]), 1)
-            size = batch_size or max(token_budget // longest, 1)
-            batches.append([int(i) for i in ordered[position : position + size]])
-            position += size
+    ordered = np.argsort(-lengths, kind="stable").astype(np.int64)
+    batches: list[NDArray[np.int64]] = []
+    position = 0
+    while position < len(ordered):
+        longest = max(int(lengths[ordered[position]]), 1)
+        size = batch_size or max(token_budget // longest, 1)
+        batches.append(ordered[position : position + size])
+        position += size
     return batches
-
-
-def smallest_margins(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """The positions of the ``count`` rows whose two largest logits are closest (C ≥ 2)."""
-    top = np.partition(logits, -2, axis=1)
-    margins = top[:, -1] - top[:, -2]
-    return np.sort(np.argsort(margins, kind="stable")[:count]).astype(np.int64)

@@ -1,4 +1,6 @@
-"""The process that runs a job: ``python -m verify.engine.worker JOB.json``.
+"""The process that runs jobs: ``python -m verify.engine.worker JOBS.json``.
+
+A job that fails does not keep the others from running, and a model is loaded once for all its jobs.
 
 It reports on standard output, one JSON object a line, each line opened by the record separator of RFC 7464, so that
 anything that a library prints cannot be taken for a report.
@@ -11,11 +13,12 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from verify.engine.job import Job
+from verify.engine.job import jobs_from_json
 from verify.errors import VerifyError
 
 RECORD = "\x1e"
@@ -29,21 +32,31 @@ def main() -> int:
         report.flush()
 
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            job = Job.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-            from verify.engine.run import run
+        jobs = jobs_from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        failed = False
+        for index, job in enumerate(jobs):
+            try:
+                from verify.engine.run import run
 
-            run(job, emit)
-        except VerifyError as error:
-            emit({"event": "failed", "type": type(error).__name__, "message": str(error)})
-            return 1
-        except KeyboardInterrupt:
-            return 130
-        except Exception as error:
-            traceback.print_exc()
-            emit({"event": "failed", "type": "EngineError", "message": f"{type(error).__name__}: {error}"})
-            return 1
-    return 0
+                run(job, partial(_tagged, emit, index))
+                emit({"event": "done", "job": index})
+                continue
+            except VerifyError as error:
+                emit({"event": "failed", "job": index, "type": type(error).__name__, "message": str(error)})
+            except KeyboardInterrupt:
+                return 130
+            except Exception as error:
+                traceback.print_exc()
+                message = f"{type(error).__name__}: {error}"
+                emit({"event": "failed", "job": index, "type": "EngineError", "message": message})
+            failed = True
+            if job.processes > 1:  # the other processes wait for this one: only a fresh start gets them out
+                return 1
+    return int(failed)
+
+
+def _tagged(emit: Callable[[Mapping[str, Any]], None], job: int, event: Mapping[str, Any]) -> None:
+    emit({"job": job, **event})
 
 
 if __name__ == "__main__":

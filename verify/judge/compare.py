@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
 from verify.judge.intervals import agrees_if_cut, allowed, contains
-from verify.metrics.registry import METRICS, readings
+from verify.metrics.names import METRICS, readings
 from verify.tasks.data import DIFFERENT_DATA
 from verify.tasks.match import Match
 from verify.types import Claim, Interval, Measurement, Rung, Score, Unit, Verdict, VerdictKind
@@ -125,8 +125,7 @@ def failed(claim: Claim, match: Match, error: VerifyError, retry: str) -> Verdic
 
 
 def _readings(claim: Claim, measurement: Measurement, tolerance: float) -> list[_Reading]:
-    two_classes = any(name.endswith("_binary") for name in measurement.scores)
-    names = readings(claim.metric, 2 if two_classes else 3) if claim.metric in METRICS else (claim.metric,)
+    names = readings(claim.metric, measurement.scores)
     found = []
     for name in names:
         score = measurement.scores.get(name)

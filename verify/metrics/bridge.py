@@ -16,9 +16,9 @@ import numpy as np
 
 from verify.errors import VerifyError
 from verify.metrics.classification import predicted_labels
-from verify.metrics.registry import METRICS
+from verify.metrics.names import METRICS
 from verify.metrics.undefined import UndefinedScoreError
-from verify.types import Predictions
+from verify.predictions import LabelPredictions, Predictions, TagPredictions, TextPredictions
 
 PREFIX = "evaluate:"
 
@@ -28,7 +28,8 @@ def foreign(name: str, predictions: Predictions) -> dict[str, float]:
 
     **This runs the module's Python code.** ``name`` (with or without ``evaluate:``) is whatever ``evaluate.load``
     takes: a script, a folder that holds a script of the same name, or a module on the Hub. The module gets lists:
-    predicted and reference label ids (a class that the data set lacks is an id below 0), or floats for a regression.
+    predicted and reference label ids (a class that the data set lacks is an id below 0), floats for a regression, lists
+    of tags, or texts.
     Entries of the result that are not numbers (per-class arrays, texts) are left out.
 
     Raises:
@@ -37,20 +38,35 @@ def foreign(name: str, predictions: Predictions) -> dict[str, float]:
     """
     path = name.removeprefix(PREFIX)
     loaded = _load(path)
-    if predictions.label_of_logit is None:
-        predicted: list[Any] = predictions.logits[:, 0].astype(np.float64).tolist()
-    else:
-        predicted = predicted_labels(predictions.logits, predictions.label_of_logit).tolist()
+    predicted, references, kind = _inputs(predictions)
     try:
-        result = loaded.compute(predictions=predicted, references=predictions.reference.tolist())
+        result = loaded.compute(predictions=predicted, references=references)
     except Exception as error:
-        kind = "numbers" if predictions.is_regression else "label ids"
         raise VerifyError(
             f"The evaluate module {path} failed on the {kind} of this run ({type(error).__name__}: {_brief(error)}). "
             "It must take predictions and references as flat lists and need no further arguments; a small local module "
             "can pass on arguments such as an average."
         ) from error
     return _numbers(path, result)
+
+
+def _inputs(predictions: Predictions) -> tuple[list[Any], list[Any], str]:
+    """Predictions and references as `evaluate` modules take them, and what they are in a word."""
+    if isinstance(predictions, LabelPredictions):
+        if predictions.label_of_logit is None:
+            return predictions.logits[:, 0].astype(np.float64).tolist(), predictions.reference.tolist(), "numbers"
+        labels = predicted_labels(predictions.logits, predictions.label_of_logit)
+        return labels.tolist(), predictions.reference.tolist(), "label ids"
+    if isinstance(predictions, TagPredictions):
+        return [list(row) for row in predictions.tags], [list(row) for row in predictions.reference], "tags"
+    if isinstance(predictions, TextPredictions):
+        single = all(len(row) == 1 for row in predictions.references)
+        references = [row[0] if single else list(row) for row in predictions.references]
+        return list(predictions.texts), references, "texts"
+    raise VerifyError(
+        f"An evaluate module cannot be given {type(predictions).__name__}: it takes labels, numbers, tags or texts. "
+        "Choose one of the built-in metrics of this kind of task."
+    )
 
 
 def _load(path: str) -> Any:

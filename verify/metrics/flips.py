@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verify.errors import EngineError
+from verify.metrics.additive import effect_of_one
 from verify.metrics.classification import LABEL_METRICS, ClassCounts, class_counts, column_labels
-from verify.metrics.registry import METRICS, measure
-from verify.types import Predictions, Score
+from verify.metrics.names import METRICS
+from verify.metrics.registry import applicable, measure
+from verify.predictions import (
+    AnswerPredictions,
+    LabelPredictions,
+    LabelSetPredictions,
+    Predictions,
+    TagPredictions,
+    TextPredictions,
+    subset,
+    with_rows,
+)
+from verify.types import Score, Setting
 
 NEAR_TIES = 50
 """The number of smallest-margin examples from which the effect of one flip is estimated."""
@@ -40,27 +52,31 @@ def top_two(logits: NDArray[np.float32]) -> tuple[Indices, Indices, NDArray[np.f
 
 
 def flip_budget(
-    predictions: Predictions, probe: Predictions, scores: Mapping[str, Score]
+    predictions: Predictions,
+    probe: Predictions,
+    scores: Mapping[str, Score],
+    settings: Mapping[str, Setting] | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Return the budget of each score (in the score's own unit), and the number F of labels that the probe changed.
+    """Return the budget of each score (in the score's own unit), and the number F of predictions the probe changed.
 
-    ``probe`` holds m of the run's N examples, run a second time in another configuration: for a classifier those with
-    the smallest margin between the two largest logits, for a regression a random share.
+    ``probe`` holds m of the run's N examples, run a second time in another configuration: where predictions are
+    decisions those with the smallest margin, for numbers (a regression, similarities, likelihoods) a random share.
 
-    *Labels.* Having seen F flips, the posterior mean of a Poisson number of flips under a flat prior is F + 1. Flips of
-    random sign then have a net standard deviation of sqrt(F + 1) · s, where s is the root mean square of the change in
-    the metric when one example's prediction becomes its runner-up, over the ``NEAR_TIES`` smallest margins. Two
-    standard deviations are allowed. For top5_accuracy the near ties are those of fifth and sixth place; the probe is
-    not aimed at them, so all examples count as flipped whose margin there is within the largest change of a margin
-    that the probe showed.
+    *Decisions.* Having seen F flips, the posterior mean of a Poisson number of flips under a flat prior is F + 1. Flips
+    of random sign then have a net standard deviation of sqrt(F + 1) · s, where s is the root mean square of the change
+    in the metric when one example's prediction changes, over the ``NEAR_TIES`` smallest margins: to its runner-up where
+    that is known (classes), else to the average example (:func:`verify.metrics.additive.effect_of_one`), else by leaving
+    the example out. Two standard deviations are allowed. For top5_accuracy the near ties are those of fifth and sixth
+    place; the probe is not aimed at them, so all examples count as flipped whose margin there is within the largest
+    change of a margin that the probe showed.
 
     *Values.* Every metric is also measured with the probed rows replaced by the probe's. Twice the change, scaled by
-    sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics. For a label metric the probe already
-    holds every row that can flip, so the change itself is taken, where it is larger. A correlation that the
-    replacement leaves undefined counts as 0.
+    sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics. For decisions the probe already holds
+    every row that can flip, so the change itself is taken, where it is larger. A correlation that the replacement leaves
+    undefined counts as 0.
 
-    Without a probe (m = 0) F is 0, and real-valued metrics have no budget. Scores by other names than the registry's
-    (those of foreign modules) get none. O(N·C) time, whatever the number of metrics.
+    Without a probe (m = 0) F is 0, and real-valued metrics have no budget. Scores by other names than those known
+    (those of foreign modules) get none. O(N·C) time for classes, whatever the number of metrics.
 
     Raises:
         EngineError: if the probe holds an example that the run lacks, or another number of outputs.
@@ -68,28 +84,79 @@ def flip_budget(
     rows = _rows(predictions, probe)
     wanted = [name for name in scores if name in METRICS]
     budgets = dict.fromkeys(wanted, 0.0)
-    flips = 0
+    margins = predictions.margins()
     if len(rows):
-        logits = predictions.logits.copy()
-        logits[rows] = probe.logits
-        again, _ = measure(replace(predictions, logits=logits), only=wanted)
-        scale = 2 * math.sqrt(len(predictions.example) / len(rows))
+        again, _ = measure(with_rows(predictions, rows, probe), settings, only=wanted)
+        scale = 2 * math.sqrt(len(predictions) / len(rows))
         for name in wanted:
             change = abs((again[name].value if name in again else 0.0) - scores[name].value)
-            budgets[name] = change if name in LABEL_METRICS else scale * change
-    if predictions.label_of_logit is not None:
-        labels = column_labels(predictions.label_of_logit)
-        flips = int((labels[probe.logits.argmax(axis=1)] != labels[predictions.logits[rows].argmax(axis=1)]).sum())
-        for name, effect in _label_effects(predictions, labels, wanted).items():
-            budgets[name] = max(budgets[name], 2 * math.sqrt(flips + 1) * effect)
-        if "top5_accuracy" in wanted:
-            budgets["top5_accuracy"] = max(budgets["top5_accuracy"], _top5_budget(predictions, probe, rows, labels))
+            is_decision = margins is not None and name not in VALUES
+            budgets[name] = change if is_decision else scale * change
+    if margins is None:
+        return budgets, 0
+    flips = int((decisions(predictions, rows) != decisions(probe)).sum()) if len(rows) else 0
+    for name, effect in _effects(predictions, margins, wanted, settings or {}).items():
+        budgets[name] = max(budgets[name], 2 * math.sqrt(flips + 1) * effect)
+    if isinstance(predictions, LabelPredictions) and isinstance(probe, LabelPredictions) and "top5_accuracy" in wanted:
+        labels = column_labels(predictions.label_of_logit or ())
+        budgets["top5_accuracy"] = max(budgets["top5_accuracy"], _top5_budget(predictions, probe, rows, labels))
     return budgets, flips
 
 
+VALUES = frozenset({"loss", "roc_auc_micro", "roc_auc_macro", "pr_auc"})
+"""Metrics of classifiers that every bit of a logit moves."""
+
+_LEFT_OUT = 20
+"""The number of smallest-margin examples that are left out in turn for a metric that is no sum over examples."""
+
+
+def decisions(predictions: Predictions, rows: Indices | None = None) -> NDArray[np.object_]:
+    """What was predicted for each row (or the ``rows`` given), in a form in which equal means not flipped, [N]."""
+    found: list[Any]
+    if isinstance(predictions, LabelPredictions):
+        found = list(column_labels(predictions.label_of_logit or ())[predictions.logits.argmax(axis=1)])
+    elif isinstance(predictions, LabelSetPredictions):
+        found = [row.tobytes() for row in predictions.predicted()]
+    elif isinstance(predictions, TagPredictions):
+        found = ["\0".join(row) for row in predictions.tags]
+    elif isinstance(predictions, AnswerPredictions | TextPredictions):
+        found = list(predictions.texts)
+    else:
+        raise TypeError(f"{type(predictions).__name__} holds numbers and no decisions")
+    chosen = np.array(found, dtype=object)
+    return chosen if rows is None else chosen[rows]
+
+
+def _effects(
+    predictions: Predictions, margins: Floats, wanted: list[str], settings: Mapping[str, Setting]
+) -> dict[str, float]:
+    """Return s for each metric of decisions among ``wanted``: the root mean square change for one flip."""
+    if isinstance(predictions, LabelPredictions):
+        return _label_effects(predictions, column_labels(predictions.label_of_logit or ()), wanted)
+    nearest = np.argsort(margins, kind="stable")
+    additive, others = applicable(predictions, settings)
+    effects = {
+        name: effect_of_one(additive[name], nearest[:NEAR_TIES])
+        for name in wanted
+        if name in additive and name not in VALUES
+    }
+    left = [name for name in wanted if name in others and name not in VALUES]
+    if left and len(predictions) > 1:
+        whole, _ = measure(predictions, settings, only=left)
+        changes: dict[str, list[float]] = {name: [] for name in whole}
+        for row in nearest[:_LEFT_OUT]:
+            without = subset(predictions, np.arange(len(predictions)) != row)
+            for name, score in measure(without, settings, only=left)[0].items():
+                changes[name].append(score.value - whole[name].value)
+        effects |= {name: _root_mean_square(np.array(change)) for name, change in changes.items() if change}
+    return effects
+
+
 def _rows(predictions: Predictions, probe: Predictions) -> Indices:
-    if probe.logits.shape[1:] != predictions.logits.shape[1:] or probe.label_of_logit != predictions.label_of_logit:
-        raise EngineError("The second run of the probed examples has other outputs than the run. Run both again.")
+    if isinstance(predictions, LabelPredictions) and isinstance(probe, LabelPredictions):
+        outputs = (predictions.logits.shape[1:], predictions.label_of_logit)
+        if len(probe) and outputs != (probe.logits.shape[1:], probe.label_of_logit):
+            raise EngineError("The second run of the probed examples has other outputs than the run. Run both again.")
     rows = np.searchsorted(predictions.example, probe.example)
     known = predictions.example[rows.clip(max=len(predictions.example) - 1)] == probe.example
     if not known.all():
@@ -100,7 +167,7 @@ def _rows(predictions: Predictions, probe: Predictions) -> Indices:
     return rows
 
 
-def _label_effects(predictions: Predictions, labels: Indices, metrics: list[str]) -> dict[str, float]:
+def _label_effects(predictions: LabelPredictions, labels: Indices, metrics: list[str]) -> dict[str, float]:
     """Return s for each label metric among ``metrics``: root mean square change for one flip to the runner-up."""
     first, second, margin = top_two(predictions.logits)
     nearest = np.argsort(margin, kind="stable")[:NEAR_TIES]
@@ -124,7 +191,7 @@ def _label_effects(predictions: Predictions, labels: Indices, metrics: list[str]
     }
 
 
-def _top5_budget(predictions: Predictions, probe: Predictions, rows: Indices, labels: Indices) -> float:
+def _top5_budget(predictions: LabelPredictions, probe: LabelPredictions, rows: Indices, labels: Indices) -> float:
     logits, n = predictions.logits, len(predictions.example)
     six = np.argpartition(logits, -6, axis=1)[:, -6:]
     order = np.take_along_axis(logits, six, axis=1).argsort(axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,14 +19,15 @@ from rich.progress import (
 )
 
 SECONDS_BETWEEN_LINES = 10.0
-_PASS = {"predictions": "examples", "probe": "second configuration"}
+_PASS = {"predictions": "examples", "probe": "second configuration", "draft": "low precision"}
 
 
 class ProgressView:
-    """Follows the events of one measurement; use it as a context manager."""
+    """Follows the events of some measurements, one title for each; use it as a context manager."""
 
-    def __init__(self, title: str, console: Console) -> None:
-        self._title, self._console = title, console
+    def __init__(self, titles: Sequence[str], console: Console) -> None:
+        self._titles, self._console = titles, console
+        self._title, self._cell = (titles[0] if titles else ""), 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._done: dict[tuple[str, int], int] = {}
@@ -56,7 +57,17 @@ class ProgressView:
             self._bar.stop()
 
     def emit(self, event: Mapping[str, Any]) -> None:
-        """Show one event of the engine: a stage, the start of a pass, or rows done by one process."""
+        """Show one event of the engine: a stage, an estimate, the start of a pass, or rows done by one process.
+
+        ``cell`` in an event is the position of its title.
+        """
+        if event.get("cell", self._cell) != self._cell:
+            self._cell = int(event["cell"])
+            self._title = self._titles[self._cell]
+            self._totals, self._done = {}, {}
+        if event["event"] == "estimate":
+            self._say(_estimate(event))
+            return
         if event["event"] == "stage":
             self._show(str(event["stage"]), None, None)
             return
@@ -71,6 +82,9 @@ class ProgressView:
         if total:
             self._show(_PASS.get(name, name), done, total)
 
+    def _say(self, sentence: str) -> None:
+        self._console.print(f"{self._title}: {sentence}", highlight=False, markup=False)
+
     def _show(self, what: str, done: int | None, total: int | None) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=f"{self._title}: {what}", completed=done or 0, total=total)
@@ -82,3 +96,12 @@ class ProgressView:
             self._console.print(
                 f"{self._title}: {what}{count} ({now - self._started:.0f} s)", highlight=False, markup=False
             )
+
+
+def _estimate(event: Mapping[str, Any]) -> str:
+    """What a pass will cost, judged from its first batches, which hold the longest inputs."""
+    seconds = float(event["seconds"])
+    time_needed = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+    size = f"{event['examples']:,} examples, {event['tokens']:,} tokens"
+    memory = float(event["memory"]) / 1e9
+    return f"{_PASS.get(event['pass'], event['pass'])}: {size}, about {time_needed}, {memory:.1f} GB of memory"

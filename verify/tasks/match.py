@@ -39,7 +39,8 @@ def match_claim(
     task named. ``split`` replaces the claim's own split (the user's override).
     """
     usable = {name: task for name, task in tasks.items() if only is None or name in only}
-    task, notes = _find(claim, usable), []
+    found, notes = _find(claim, usable), []
+    task = found[0] if len(found) == 1 else None
     if task is None and only is not None and len(usable) == 1 and _names_suite(claim, next(iter(usable.values()))):
         task = next(iter(usable.values()))
         notes.append(f"the card names the suite and not its task; tasks=[{task.name}] was asked for")
@@ -54,41 +55,74 @@ def match_claim(
                 next_step="If you know it, name the task: tasks=[NAME] (`verify tasks list` shows them).",
             )
     if task is None:
-        return _no_task(claim, usable, tasks)
+        return _no_task(claim, found, usable, tasks)
     chosen, known, split_notes = _split(claim, task, split)
     return Match(task, chosen, known, (*notes, *split_notes))
 
 
-def task_keys(task: TaskSpec) -> set[str]:
-    """Every normalised name under which a card may mention this task's data."""
+def own_keys(task: TaskSpec) -> set[str]:
+    """The normalised names that belong to this task alone: its name and its aliases."""
+    return {_plain(name) for name in (task.name, *task.aliases) if _plain(name)}
+
+
+def data_keys(task: TaskSpec) -> set[str]:
+    """The normalised names of the task's data set and config, which other tasks may share."""
     source = task.dataset
-    names = {task.name, *task.aliases}
-    if source.data_files is None:
-        base = source.path.rsplit("/", 1)[-1]
-        names.add(f"{base}/{source.name}" if source.name else base)
-        if source.name is None:
-            names.add(source.path)
+    if source.data_files is not None:
+        return set()
+    base = source.path.rsplit("/", 1)[-1]
+    names = {f"{base}/{source.name}"} if source.name else {base, source.path}
     return {_plain(name) for name in names if _plain(name)}
 
 
-def _find(claim: Claim, tasks: Mapping[str, TaskSpec]) -> TaskSpec | None:
-    index: dict[str, TaskSpec] = {}
+def task_keys(task: TaskSpec) -> set[str]:
+    """Every normalised name under which a card may mention this task's data."""
+    return own_keys(task) | data_keys(task)
+
+
+def _find(claim: Claim, tasks: Mapping[str, TaskSpec]) -> list[TaskSpec]:
+    """The task that the claim is about, or the several among which the card leaves the choice.
+
+    A task's own names count before the names of data sets; a later task with the same own name replaces an earlier one.
+    """
+    own = {key: [task] for task in tasks.values() for key in own_keys(task)}
+    shared: dict[str, list[TaskSpec]] = {}
     for task in tasks.values():
-        for key in task_keys(task):
-            index[key] = task
+        for key in data_keys(task):
+            shared.setdefault(key, []).append(task)
     names = [name for name in (claim.dataset, claim.dataset_name) if name]
-    if claim.config:
+    if any(name.startswith("mteb/") for name in names):
+        # mteb/imdb scores a classifier trained on a model's embeddings, which is another benchmark than imdb
+        names = [name for name in names if name.startswith("mteb/")]
+    else:
+        names = [base for name in names for base in (name, name.rsplit("/", 1)[-1])]
+    for index in (own, shared) if claim.config else ():
         for name in names:
-            for base in (name, name.rsplit("/", 1)[-1]):
-                found = index.get(_plain(f"{base}/{claim.config}"))
-                if found:
-                    return found
-    for name in names:
-        for base in (name, name.rsplit("/", 1)[-1]):
-            found = index.get(_plain(base))
-            if found and _config_fits(claim.config, found):
-                return found
-    return None
+            if found := index.get(_plain(f"{name}/{claim.config}")):
+                return _narrowed(claim, found)
+    for index in (own, shared):
+        for name in names:
+            if found := [task for task in index.get(_plain(name), ()) if _config_fits(claim.config, task)]:
+                return _narrowed(claim, found)
+    return []
+
+
+def _narrowed(claim: Claim, found: list[TaskSpec]) -> list[TaskSpec]:
+    """Of several tasks on one data set, those of the claim's split and of the direction in which its model translates.
+
+    Cards name a language pair in the data set's order (wmt16 ro-en) whichever way they translate.
+    """
+    if len(found) > 1 and claim.split is not None:
+        found = [task for task in found if task.dataset.split == claim.split] or found
+    if len(found) > 1:
+        said = f"{claim.model.rsplit('/', 1)[-1]} {claim.task or ''}".casefold()
+        found = [task for task in found if task.kind == "translation" and _direction(task).search(said)] or found
+    return found
+
+
+def _direction(task: TaskSpec) -> re.Pattern[str]:
+    source, target = (re.escape(task.columns[role].rsplit(".", 1)[-1]) for role in ("source", "target"))
+    return re.compile(rf"(?<![a-z]){source}[-_. ]?(?:(?:to|2)[-_. ]?)?{target}(?![a-z])")
 
 
 def _config_fits(config: str | None, task: TaskSpec) -> bool:
@@ -113,20 +147,22 @@ def _evaluation_splits(task: TaskSpec) -> set[str]:
     return {*task.rows, *(task.dataset.data_files or ())} - {*task.unlabelled, "train"}
 
 
-def _no_task(claim: Claim, usable: Mapping[str, TaskSpec], tasks: Mapping[str, TaskSpec]) -> Match:
+def _no_task(
+    claim: Claim, found: list[TaskSpec], usable: Mapping[str, TaskSpec], tasks: Mapping[str, TaskSpec]
+) -> Match:
     named = claim.dataset_name or claim.dataset or ""
     where = f"{named} ({claim.config})" if claim.config else named
-    if suite := sorted(name for name, task in usable.items() if _names_suite(claim, task)):
+    suite = sorted(task.name for task in found) or sorted(n for n, task in usable.items() if _names_suite(claim, task))
+    if suite:
         return Match(
             None,
-            reason=f"The card says {named}, which has several tasks ({', '.join(suite)}), and not which one.",
+            reason=f"The card says {where}, which has several tasks ({', '.join(suite)}), and not which one.",
             next_step="Name the one that is meant: tasks=[NAME].",
         )
-    if len(usable) < len(tasks) and _find(claim, tasks) is not None:
-        other = _find(claim, tasks)
+    if len(usable) < len(tasks) and (others := _find(claim, tasks)):
         return Match(
             None,
-            reason=f"The number is about {other.name if other else where}, which tasks=[…] leaves out.",
+            reason=f"The number is about {' or '.join(task.name for task in others)}, which tasks=[…] leaves out.",
             next_step="Add it to tasks=[…], or leave tasks out to check every claim.",
         )
     return Match(

@@ -7,44 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from verify.errors import UsageError
 from verify.spelling import suggestion
-from verify.types import DatasetSource, TaskSpec
+from verify.tasks.kinds import KINDS, SettingSpec
+from verify.types import DatasetSource, Setting, TaskSpec
 
 _NULL = "tag:yaml.org,2002:null"
 _INTEGER = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
 _TEXT_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "timestamp"))
 
-
-@dataclass(frozen=True)
-class Kind:
-    """What a kind of task asks of its file: column roles, and the metrics measured when the file names none."""
-
-    name: str
-    summary: str
-    required: tuple[str, ...]
-    optional: tuple[str, ...]
-    metrics: tuple[str, ...]
-
-
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(
-            "sequence-classification",
-            "a text, or a pair of texts, to one class, or to a number",
-            ("text", "label"),
-            ("text_pair",),
-            ("accuracy",),
-        ),
-        Kind("image-classification", "an image to one class", ("image", "label"), (), ("accuracy",)),
-    )
-}
 
 _TASK_KEYS = (
     "kind",
@@ -57,7 +33,9 @@ _TASK_KEYS = (
     "label_aliases",
     "rows",
     "unlabelled",
+    "drop_unlabelled",
     "split_aliases",
+    "settings",
 )
 _DATASET_KEYS = ("path", "name", "split", "revision", "data_files")
 
@@ -114,6 +92,26 @@ class _Node:
             raise self.error("must be a whole number of at least 1.")
         return int(self.node.value)
 
+    def setting(self, spec: SettingSpec) -> Setting:
+        """The value of one of the kind's settings, of the type that it must have."""
+        value = str(getattr(self.node, "value", ""))
+        if spec.type is bool and self.node.tag == "tag:yaml.org,2002:bool":
+            return value.lower() in ("true", "yes", "on")
+        if spec.type is int and self.node.tag == _INTEGER and re.fullmatch(r"[0-9][0-9_]{0,17}", value):
+            return int(value)
+        if spec.type is float and self.node.tag in (_INTEGER, _FLOAT):
+            try:
+                return float(value)
+            except ValueError:
+                pass
+        if spec.type is str:
+            text = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) and self.node.tag != _NULL else ""
+            if spec.allowed and text not in spec.allowed:
+                raise self.error(suggestion(text, spec.allowed))
+            return text if text else self.text()
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(spec.type, "a word")
+        raise self.error(f"must be {wanted}, not {self._kind()}.")
+
     def local_path(self, folder: Path) -> str:
         text = self.text()
         try:
@@ -163,7 +161,9 @@ def parse_task(text: str, *, name: str, file: str) -> TaskSpec:
         label_aliases=_label_aliases(keys),
         rows={split: node.count() for split, node in keys["rows"].mapping().items()} if "rows" in keys else {},
         unlabelled=keys["unlabelled"].texts() if "unlabelled" in keys else (),
+        drop_unlabelled="drop_unlabelled" in keys and bool(keys["drop_unlabelled"].setting(SettingSpec(bool, ""))),
         split_aliases=_texts_by_key(keys, "split_aliases"),
+        settings=_settings(keys, kind.settings),
     )
 
 
@@ -190,6 +190,12 @@ def _label_aliases(keys: Mapping[str, _Node]) -> dict[str, tuple[str, ...]]:
     if "label_aliases" not in keys:
         return {}
     return {label: node.texts() for label, node in keys["label_aliases"].mapping().items()}
+
+
+def _settings(keys: Mapping[str, _Node], known: Mapping[str, SettingSpec]) -> dict[str, Setting]:
+    if "settings" not in keys:
+        return {}
+    return {name: node.setting(known[name]) for name, node in keys["settings"].known(tuple(known), ()).items()}
 
 
 def _texts_by_key(keys: Mapping[str, _Node], key: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from verify.claims.group import Finding
 from verify.config import VerifyConfig, worst
 from verify.errors import UsageError, VerifyError
 from verify.judge.compare import failed, impossible, judge, no_task, unmeasurable
-from verify.measure import FOREIGN, Subject, check_metrics, measure
-from verify.metrics.registry import METRICS
+from verify.measure import FOREIGN, Cell, Subject, check_metrics, measure
+from verify.metrics.names import METRICS
 from verify.report.export import check_object
 from verify.report.progress import ProgressView
 from verify.report.terminal import show_verdicts, summary
@@ -105,7 +105,7 @@ def check_model(
         except VerifyError as error:
             results = dict.fromkeys(cells, error)
         else:
-            results = {cell: _measured(subject, task, cell[1], config, err) for cell, task in cells.items()}
+            results = _measured(subject, cells, config, err)
     verdicts = tuple(
         _verdict(claim, match, resolved, results, config, retry)
         for claim, match in zip(resolved.claims, resolved.matches, strict=True)
@@ -139,18 +139,27 @@ def _is_measurable(claim: Claim, task: TaskSpec) -> bool:
 
 
 def _measured(
-    subject: Subject, task: TaskSpec, split: str, config: VerifyConfig, err: Console
-) -> Measurement | VerifyError:
-    try:
-        revision = config.override.dataset_revision or task.dataset.revision
-        if task.dataset.data_files is None:
-            revision = hub.dataset_revision(task.dataset.path, revision)
-        with ProgressView(f"{subject.model} on {task.name}", err) as view:
-            return measure(subject, task, split, config, revision, view.emit)
-    except UsageError:
-        raise
-    except VerifyError as error:
-        return error
+    subject: Subject, cells: Mapping[tuple[str, str], TaskSpec], config: VerifyConfig, err: Console
+) -> dict[tuple[str, str], Measurement | VerifyError]:
+    results: dict[tuple[str, str], Measurement | VerifyError] = {}
+    pinned: dict[tuple[str, str], Cell] = {}
+    for key, task in cells.items():
+        try:
+            revision = config.override.dataset_revision or task.dataset.revision
+            if task.dataset.data_files is None:
+                revision = hub.dataset_revision(task.dataset.path, revision)
+            pinned[key] = Cell(task, key[1], revision)
+        except UsageError:
+            raise
+        except VerifyError as error:
+            results[key] = error
+    titles = [f"{subject.model} on {name}" for name, _ in pinned]
+    with ProgressView(titles, err) as view:
+        measured = measure(subject, list(pinned.values()), config, view.emit)
+    for result in measured:
+        if isinstance(result, UsageError):
+            raise result
+    return {**results, **dict(zip(pinned, measured, strict=True))}
 
 
 def _verdict(

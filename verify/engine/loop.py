@@ -1,0 +1,275 @@
+"""The loop: examples through the model in batches, and their rows to the store in shards.
+
+Rows carry the example's number, so a run that was killed goes on where it stopped, also with another batch size or
+number of processes. The next batches are made in a thread of their own while the model computes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.engine.device import is_out_of_memory, peak_memory
+from verify.engine.job import Emit, Job, Prepared
+from verify.engine.plan import blocks, make_batches, share
+from verify.errors import EngineError
+from verify.predictions import CLASSES
+from verify.store import RunFolder
+
+SHARD_ROWS = 4096
+SHARD_SECONDS = 1.0
+SHARD_SHARE = 0.02
+"""A shard is written after a second, or after this share of the time so far: what a kill can lose stays in proportion,
+and long runs do not end in thousands of files."""
+
+AHEAD = 2
+ESTIMATE_SECONDS = 0.5
+
+
+@dataclass
+class _Progress:
+    """What one pass has done so far; ``tokens`` are those of the inputs, without padding."""
+
+    started: float
+    total: int
+    tokens: int
+    done: int = 0
+    done_tokens: int = 0
+    estimated: bool = False
+
+
+class Loop:
+    """Passes over examples, shared out among the processes."""
+
+    def __init__(
+        self, job: Job, prepared: Prepared, folder: RunFolder, rows: NDArray[np.int64], accelerator: Any
+    ) -> None:
+        self.job, self.prepared, self.folder, self.rows = job, prepared, folder, rows
+        self.accelerator, self.device = accelerator, accelerator.device
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.token_budget = job.token_budget or prepared.token_budget
+        owner = np.arange(len(rows)) if prepared.owner is None else np.asarray(prepared.owner, dtype=np.int64)
+        self._first_unit = np.searchsorted(owner, np.arange(len(rows) + 1))
+        self._owner = owner
+        summed = np.concatenate([[0], np.cumsum(prepared.lengths)])
+        self._costs = summed[self._first_unit[1:]] - summed[self._first_unit[:-1]]
+        self.deadline = time.monotonic() + job.budget if job.budget is not None else None
+
+    def over(
+        self, examples: NDArray[np.int64], kind: str, emit: Emit, *, model: Any, batch_size: int | None = None
+    ) -> bool:
+        """Run ``examples`` and append their rows to the store under ``kind``; False if the time ran out before the end.
+
+        Every process must have seen the same store when it chose ``examples``, so all wait for each other before the
+        first row is written and after the last one.
+        """
+        self.accelerator.wait_for_everyone()
+        positions = np.flatnonzero(np.isin(self.rows, examples))
+        costs = self._costs[positions]
+        mine = [
+            positions[block][share(costs[block], self.rank, self.world)]
+            for block in blocks(len(positions), small=self.deadline is not None)
+        ]
+        progress = _Progress(
+            time.monotonic(), sum(len(part) for part in mine), int(sum(self._costs[part].sum() for part in mine))
+        )
+        emit(
+            {
+                "event": "start",
+                "pass": kind,
+                "rank": self.rank,
+                "total": progress.total,
+                "tokens": progress.tokens,
+                "process": os.getpid(),
+            }
+        )
+        finished = self._run(mine, kind, model, batch_size, progress, emit)
+        self.accelerator.wait_for_everyone()
+        emit({"event": "end", "pass": kind, "rank": self.rank, "seconds": time.monotonic() - progress.started})
+        return finished
+
+    def _run(
+        self,
+        mine: list[NDArray[np.int64]],
+        kind: str,
+        model: Any,
+        batch_size: int | None,
+        progress: _Progress,
+        emit: Emit,
+    ) -> bool:
+        writer = _Writer(self, kind)
+        try:
+            progress.done += writer.add_empty(np.concatenate(mine) if mine else np.empty(0, dtype=np.int64))
+            with ThreadPoolExecutor(1, thread_name_prefix="collate") as pool:
+                for units, inputs in _ahead(pool, self._batches(mine, batch_size), self._collated):
+                    if self.deadline is not None and time.monotonic() > self.deadline:
+                        return False
+                    done = writer.add(units, self._outputs(model, units, inputs))
+                    progress.done += done
+                    progress.done_tokens += int(self.prepared.lengths[units].sum())
+                    emit(
+                        {
+                            "event": "rows",
+                            "pass": kind,
+                            "rank": self.rank,
+                            "done": progress.done,
+                            "total": progress.total,
+                        }
+                    )
+                    self._estimate(kind, progress, emit)
+        finally:
+            writer.flush()
+        return True
+
+    def _batches(self, mine: list[NDArray[np.int64]], batch_size: int | None) -> Iterator[NDArray[np.int64]]:
+        for positions in mine:
+            first, last = self._first_unit[positions], self._first_unit[positions + 1]
+            units = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)]) if len(first) else first
+            lengths = self.prepared.lengths[units]
+            for batch in make_batches(lengths, token_budget=self.token_budget, batch_size=batch_size):
+                yield units[batch]
+
+    def _collated(self, units: NDArray[np.int64]) -> Any:
+        try:
+            inputs = self.prepared.collate(units.tolist())
+            if self.device.type == "cuda":
+                inputs = {
+                    name: value.pin_memory() if hasattr(value, "pin_memory") else value
+                    for name, value in inputs.items()
+                }
+            return inputs
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                return None
+            raise
+
+    def _outputs(self, model: Any, units: NDArray[np.int64], inputs: Any = None) -> list[Any]:
+        """The model's output for each unit; halves the batch as often as memory demands."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                inputs = self.prepared.collate(units.tolist()) if inputs is None else inputs
+                outputs = self.prepared.forward(model, self._on_device(inputs, model))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(units) == 1:
+                raise EngineError(
+                    f"One example alone does not fit into the memory of {self.device}. Choose another device with "
+                    "engine.device=cpu, spread the model with engine.device_map=auto, or cut the input with "
+                    "override.max_length=N."
+                ) from error
+        else:
+            return list(outputs)
+        del inputs
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(units) // 2
+        return [*self._outputs(model, units[:half]), *self._outputs(model, units[half:])]
+
+    def _on_device(self, inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
+        moved = {}
+        for name, value in inputs.items():
+            if not hasattr(value, "to"):
+                moved[name] = value
+                continue
+            dtype = model.dtype if value.is_floating_point() else None
+            moved[name] = value.to(self.device, dtype=dtype, non_blocking=True)
+        return moved
+
+    def _estimate(self, kind: str, progress: _Progress, emit: Emit) -> None:
+        elapsed = time.monotonic() - progress.started
+        if progress.estimated or elapsed < ESTIMATE_SECONDS or progress.done_tokens == 0:
+            return
+        progress.estimated = True
+        emit(
+            {
+                "event": "estimate",
+                "pass": kind,
+                "rank": self.rank,
+                "examples": progress.total,
+                "tokens": progress.tokens,
+                "seconds": elapsed * progress.tokens / progress.done_tokens,
+                "memory": peak_memory(self.device),
+            }
+        )
+
+
+class _Writer:
+    """Collects the outputs of units, turns those of finished examples into rows, and writes these in shards."""
+
+    def __init__(self, loop: Loop, kind: str) -> None:
+        self._loop, self._kind = loop, kind
+        self._open: dict[int, dict[int, Any]] = {}
+        self._ready: list[tuple[int, list[Any]]] = []
+        self._started = self._flushed = time.monotonic()
+
+    def add_empty(self, positions: NDArray[np.int64]) -> int:
+        """Finish the examples that need no inference (an empty text); returns how many there are."""
+        first = self._loop._first_unit
+        empty = [int(position) for position in positions if first[position] == first[position + 1]]
+        self._ready += [(position, []) for position in empty]
+        return len(empty)
+
+    def add(self, units: NDArray[np.int64], outputs: list[Any]) -> int:
+        """Take the outputs of some units; returns how many examples they complete."""
+        loop, before = self._loop, len(self._ready)
+        for unit, output in zip(units.tolist(), outputs, strict=True):
+            position = int(loop._owner[unit])
+            first, last = int(loop._first_unit[position]), int(loop._first_unit[position + 1])
+            if last - first == 1:
+                self._ready.append((position, [output]))
+                continue
+            found = self._open.setdefault(position, {})
+            found[unit] = output
+            if len(found) == last - first:
+                self._ready.append((position, [found[unit] for unit in range(first, last)]))
+                del self._open[position]
+        completed = len(self._ready) - before
+        now = time.monotonic()
+        wait = max(SHARD_SECONDS, SHARD_SHARE * (now - self._started))
+        if len(self._ready) >= SHARD_ROWS or now - self._flushed > wait:
+            self.flush()
+        return completed
+
+    def flush(self) -> None:
+        """Write the rows of every example that is finished."""
+        if self._ready:
+            loop, prepared = self._loop, self._loop.prepared
+            positions = np.array([position for position, _ in self._ready], dtype=np.int64)
+            columns = prepared.rows(positions, [outputs for _, outputs in self._ready])
+            _check_finite(columns)
+            loop.folder.append(self._kind, CLASSES[prepared.family], {"example": loop.rows[positions], **columns})
+        self._ready = []
+        self._flushed = time.monotonic()
+
+
+def _check_finite(columns: Mapping[str, Any]) -> None:
+    for name in ("logits", "similarity", "nll"):
+        if name in columns and not np.isfinite(columns[name]).all():
+            raise EngineError(
+                "The model returns values that are not finite (NaN or infinite). If it was run in half precision, "
+                "try engine.dtype=float32; otherwise its weights are damaged."
+            )
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, batches: Iterator[NDArray[np.int64]], collate: Any
+) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    """Each batch with its inputs, which are made in the pool while the batches before it run."""
+    waiting: list[tuple[NDArray[np.int64], Future[Any]]] = [
+        (batch, pool.submit(collate, batch)) for batch in islice(batches, AHEAD)
+    ]
+    while waiting:
+        batch, inputs = waiting.pop(0)
+        waiting += [(following, pool.submit(collate, following)) for following in islice(batches, 1)]
+        yield batch, inputs.result()

@@ -1,0 +1,155 @@
+"""What all kinds that read text share: the tokeniser, the longest input, the texts of a column, and padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.errors import DataError, EngineError, UsageError
+from verify.tasks.data import Examples
+
+TOKEN_BUDGET: Mapping[str, int] = {"cpu": 2048, "other": 16384}
+"""Tokens of a batch, padding included, by the type of the device."""
+
+_NO_LIMIT = 1_000_000  # transformers states 10**30 for a tokeniser without a limit of its own
+
+
+def token_budget(device: str) -> int:
+    return TOKEN_BUDGET["cpu" if device == "cpu" else "other"]
+
+
+def load_tokenizer(folder: str, **options: Any) -> Any:
+    """The repository's tokeniser, the fast one where there is one, with no code from the repository.
+
+    ``options`` are handed to `AutoTokenizer.from_pretrained`. Raises EngineError if it cannot be built.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+    except Exception as error:
+        raise EngineError(
+            f"The tokeniser could not be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]} "
+            "The repository must hold its tokeniser files."
+        ) from error
+
+
+def longest_input(tokenizer: Any, model: Any) -> int | None:
+    """The most tokens, special ones included, that the model takes, or None where neither part states a limit.
+
+    It is the tokeniser's limit, but never more than the model has position embeddings.
+    """
+    stated = int(tokenizer.model_max_length) if tokenizer.model_max_length < _NO_LIMIT else None
+    held, is_table = _positions(model)
+    if stated is None or held is None:
+        return held if stated is None else stated
+    return min(stated, held) if is_table else stated
+
+
+def input_limit(asked: int | None, tokenizer: Any, model: Any) -> int | None:
+    """The tokens, special ones included, at which an input is cut: those ``asked`` for, else the model's limit.
+
+    Raises UsageError if the model has fewer positions, or if nothing of a text would be left.
+    """
+    limit = asked or longest_input(tokenizer, model)
+    held, is_table = _positions(model)
+    if limit is None:
+        return None
+    if is_table and held is not None and limit > held:
+        raise UsageError(f"Inputs of {limit} tokens were asked for, and the model takes {held}. Ask for no more.")
+    special = tokenizer.num_special_tokens_to_add()
+    if limit <= special:
+        raise UsageError(
+            f"Inputs of {limit} tokens were asked for, of which the tokeniser takes {special} for itself, so nothing "
+            "of the text would be left. Ask for more."
+        )
+    return limit
+
+
+def _positions(model: Any) -> tuple[int | None, bool]:
+    """How many positions the model states, and whether that is the size of a table that an input cannot exceed."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if positions is None:
+        return None, False
+    padding = getattr(table, "padding_idx", None)
+    return int(positions) - (padding + 1 if padding is not None else 0), table is not None
+
+
+def texts(examples: Examples, role: str, rows: NDArray[np.int64]) -> list[str]:
+    """The texts of one role in the given rows of the split. Raises DataError where one is not a text."""
+    values = examples.column(role, rows.tolist())
+    for row, text in zip(rows, values, strict=True):
+        if not isinstance(text, str):
+            raise DataError(
+                f"The column {examples.columns[role]!r} holds {type(text).__name__} in row {row}, where a text is "
+                f"expected. Correct columns.{role} in the task file."
+            )
+    return values
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token sequences of different lengths, end to end: the sequence u is ``flat[name][starts[u] : starts[u + 1]]``.
+
+    ``flat`` maps model inputs (input_ids, token_type_ids …) to int64 [T]; ``starts`` is int64 [U + 1]; ``padding``
+    gives the value that fills up a batch, for each input.
+    """
+
+    flat: Mapping[str, NDArray[np.int64]]
+    starts: NDArray[np.int64]
+    padding: Mapping[str, int]
+
+    @staticmethod
+    def of(tokenizer: Any, encoding: Mapping[str, Sequence[Sequence[int]]]) -> Encoded:
+        """Take over what a tokeniser returned for many texts, the attention mask excepted: there is no padding yet."""
+        names = [name for name in encoding if name in tokenizer.model_input_names and name != "attention_mask"]
+        fill = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+        return Encoded(
+            {name: flattened(encoding[name]) for name in names},
+            starts_of(encoding["input_ids"]),
+            {name: fill.get(name, 0) for name in names},
+        )
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.starts)
+
+    def padded(self, units: Sequence[int], side: str = "right") -> dict[str, Any]:
+        """A batch of torch tensors [n, longest], attention mask included, padded on the ``side`` given.
+
+        On the right, no token's output depends on the padding, whether the model attends both ways or backwards and
+        whether its positions are absolute or relative. Padding on the left is for generation.
+        """
+        import torch
+
+        chosen = np.asarray(units, dtype=np.int64)
+        lengths = self.lengths[chosen]
+        width = int(lengths.max(initial=0))
+        begins = np.zeros_like(lengths) if side == "right" else width - lengths
+        places = np.arange(width) - begins[:, None]
+        filled = (places >= 0) & (places < lengths[:, None])
+        source = (self.starts[chosen][:, None] + places)[filled]
+        batch = {}
+        for name, values in self.flat.items():
+            array = np.full(filled.shape, self.padding[name], dtype=np.int64)
+            array[filled] = values[source]
+            batch[name] = torch.from_numpy(array)
+        batch["attention_mask"] = torch.from_numpy(filled.astype(np.int64))
+        return batch
+
+
+def flattened(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Integer sequences end to end [T]."""
+    count = sum(len(sequence) for sequence in sequences)
+    return np.fromiter((value for sequence in sequences for value in sequence), dtype=np.int64, count=count)
+
+
+def starts_of(sequences: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
+    """Where each sequence begins when they stand end to end, and where the last one ends [U + 1]."""
+    lengths = np.fromiter((len(sequence) for sequence in sequences), dtype=np.int64, count=len(sequences))
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
