@@ -210,6 +210,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
     from verify.metrics.flips import flip_budget
     from verify.metrics.registry import measure as score_all
+    from verify.metrics.registry import recorded_settings
 
     folder, task = one.folder, one.cell.task
     info = folder.info()
@@ -252,7 +253,10 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
             "dataset_digest": one.digest,
             "verify": __version__,
             "seed": config.seed,
-            "settings": {name: value for name, value in settings.items() if value is not None},
+            "settings": {
+                **{name: value for name, value in settings.items() if value is not None},
+                **recorded_settings(predictions, settings),
+            },
             **seconds,
             **{name: info[name] for name in _KEPT if name in info},
         },

@@ -184,8 +184,9 @@ class AnswerPredictions(Predictions):
 class TextPredictions(Predictions):
     """A text for each example: a summary, a translation or a transcript.
 
-    ``of`` is one of the three families; ``references`` lists the acceptable texts of each row. ``row_margins`` [N] is the smallest gap between the best and
-    the second-best choice on the way to the text.
+    ``of`` is one of the three families. ``references`` lists the acceptable texts of each row. ``row_margins`` [N] is
+    the smallest gap between the best and the second-best choice on the way to the text. ``spelling`` maps variant
+    spellings to one, where the checkpoint has such a table.
     """
 
     COLUMNS: ClassVar[Mapping[str, str]] = {
@@ -199,6 +200,7 @@ class TextPredictions(Predictions):
     references: Sequence[Sequence[str]]
     row_margins: NDArray[np.float64]
     of: Family = Family.SUMMARIES
+    spelling: Mapping[str, str] | None = None
 
     @property
     def family(self) -> Family:
@@ -210,8 +212,10 @@ class TextPredictions(Predictions):
 
 @dataclass(frozen=True)
 class SimilarityPredictions(Predictions):
-    """How close the embeddings of two texts are: ``similarity`` float64 [N, 4] holds cosine, dot product, negative
-    Manhattan and negative Euclidean distance; ``reference`` float64 [N] is the human rating.
+    """How close the embeddings of two texts are.
+
+    ``similarity`` float64 [N, 4] holds cosine, dot product, negative Manhattan and negative Euclidean distance;
+    ``reference`` float64 [N] is the human rating.
     """
 
     COLUMNS: ClassVar[Mapping[str, str]] = {"example": "int64", "similarity": "list<float64>", "reference": "float64"}
@@ -302,7 +306,7 @@ def from_table(family: Family, info: Mapping[str, Any], table: Any) -> Predictio
             columns["reference"] = columns["reference"].astype(np.int64)
         return LabelPredictions(**columns, label_of_logit=None if labels is None else tuple(labels))
     if form is TextPredictions:
-        return TextPredictions(**columns, of=family)
+        return TextPredictions(**columns, of=family, spelling=info.get("spelling"))
     more = {name: info[name] for name in ("label_of_logit", "threshold", "scheme", "unit") if name in info}
     known = form.__dataclass_fields__
     return form(**columns, **{name: _tuple(value) for name, value in more.items() if name in known})

@@ -158,9 +158,9 @@ class TaskSpec:
     ``columns`` maps the kind's roles (text, image, label …) to column names; ``translation.de`` is a part of a column.
     ``labels`` are the class names in label-id order, for data that carry none. ``label_aliases`` maps a class name to
     other names for it. ``rows`` states the number of examples of each split, which is checked when the data are loaded;
-    ``unlabelled`` names splits that carry no references; ``drop_unlabelled`` leaves out the rows without one, where that
-    is what everybody does (``rows`` then counts the others). ``settings`` are those of the kind
-    (``verify/tasks/kinds.py``) that the file changes.
+    ``unlabelled`` names splits that carry no references; ``drop_unlabelled`` leaves out the rows without one, where
+    everybody does so (``rows`` then counts the others). ``settings`` are those of the kind (``verify/tasks/kinds.py``)
+    that the file changes.
     """
 
     name: str

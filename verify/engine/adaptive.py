@@ -106,15 +106,14 @@ def movements(low: Predictions, high: Predictions) -> NDArray[np.float64]:
     """
     if isinstance(low, LabelPredictions) and isinstance(high, LabelPredictions):
         moved: NDArray[np.float64] = np.ptp(low.logits.astype(np.float64) - high.logits, axis=1)
-        return moved
-    if isinstance(low, LabelSetPredictions) and isinstance(high, LabelSetPredictions):
+    elif isinstance(low, LabelSetPredictions) and isinstance(high, LabelSetPredictions):
         moved = np.abs(low.logits.astype(np.float64) - high.logits).max(axis=1)
-        return moved
-    before, after = low.margins(), high.margins()
-    if before is None or after is None:
-        raise TypeError(f"{type(low).__name__} holds no decisions")
-    same = decisions(low) == decisions(high)
-    moved = np.where(same, np.abs(before - after), before + after)
+    else:
+        before, after = low.margins(), high.margins()
+        if before is None or after is None:
+            raise TypeError(f"{type(low).__name__} holds no decisions")
+        same = decisions(low) == decisions(high)
+        moved = np.where(same, np.abs(before - after), before + after)
     return np.where(np.isfinite(moved), moved, 0.0)
 
 

@@ -33,7 +33,7 @@ def default_threads(processes: int) -> int:
 
 
 def run_jobs(jobs: Sequence[Job], emit: Emit) -> list[VerifyError | None]:
-    """Run the jobs of one model, one after the other, in a worker that loads the model once; None for each that is done.
+    """Run the jobs of one model, one after the other, in a worker that loads the model once; None for each one done.
 
     A job that ends its worker costs that job alone: a fresh worker goes on with the next one. ``emit`` receives the
     worker's events; ``job`` in each is a position in ``jobs``.
@@ -123,7 +123,13 @@ class Worker:
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """On a machine that does other work too, threads that spin while they wait cost five times the time (measured)."""
 
-_MEMORY: dict[str, str] = {}
+_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_TOP_PAD_": str(1 << 26),
+}
+"""Have glibc keep the memory of freed tensors for the next ones, instead of asking the system for it each time: a
+classifier then takes a tenth less time on a CPU (measured)."""
 
 
 def _alone(environment: Mapping[str, str]) -> dict[str, str]:

@@ -138,18 +138,16 @@ class Loop:
                 yield units[batch]
 
     def _collated(self, units: NDArray[np.int64]) -> Any:
+        """The inputs of a batch, or None where memory did not suffice: then the loop halves it."""
         try:
             inputs = self.prepared.collate(units.tolist())
-            if self.device.type == "cuda":
-                inputs = {
-                    name: value.pin_memory() if hasattr(value, "pin_memory") else value
-                    for name, value in inputs.items()
-                }
-            return inputs
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 return None
             raise
+        if self.device.type != "cuda":
+            return inputs
+        return {name: value.pin_memory() if hasattr(value, "pin_memory") else value for name, value in inputs.items()}
 
     def _outputs(self, model: Any, units: NDArray[np.int64], inputs: Any = None) -> list[Any]:
         """The model's output for each unit; halves the batch as often as memory demands."""

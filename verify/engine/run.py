@@ -33,8 +33,20 @@ def run(job: Job, emit: Emit) -> None:
 
     emit({"event": "stage", "stage": "loading the model"})
     accelerator = accelerator_for(job)
+    execute(job, prepare(job, examples, rows, accelerator), examples, rows, accelerator, emit)
+
+
+def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
+    """Load the model and make the inputs of ``rows`` ready, by the module of the task's kind."""
     kind = importlib.import_module(f"verify.engine.{module_of(job.task.kind)}")
     prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
+    return prepared
+
+
+def execute(
+    job: Job, prepared: Prepared, examples: Examples, rows: NDArray[np.int64], accelerator: Any, emit: Emit
+) -> None:
+    """Run what the store lacks of ``rows``, then the share of them that runs in a second configuration."""
     folder = RunFolder(Path(job.run_folder))
     info = _info(job, prepared, examples, accelerator)
     if accelerator.is_main_process:

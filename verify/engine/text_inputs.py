@@ -143,10 +143,10 @@ class Encoded:
         return batch
 
 
-def flattened(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def flattened(sequences: Sequence[Sequence[int] | NDArray[np.int64]]) -> NDArray[np.int64]:
     """Integer sequences end to end [T]."""
-    count = sum(len(sequence) for sequence in sequences)
-    return np.fromiter((value for sequence in sequences for value in sequence), dtype=np.int64, count=count)
+    parts = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def starts_of(sequences: Sequence[Sequence[Any]]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""Metrics that are a function of sums over examples, which most are: accuracy, exact match, entity F1, BLEU, WER …
+"""Metrics that are a function of sums over examples, which most are: accuracy, exact match, entity F1, BLEU, WER.
 
-One such metric is a matrix of statistics, a row for each example, and the function that turns their sum into the score.
-The score, the effect of one changed prediction and an interval by resampling all follow from the matrix, without going
+One such metric is a matrix of statistics, a row for each example, and the function that turns sums into the score. The
+score, the effect of one changed prediction and an interval by resampling all follow from the matrix, without going
 through the texts again.
 """
 
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 class Additive:
     """``statistics`` float64 [N, K]; ``value`` maps sums [..., K] to scores [...] (a fraction, or a raw number).
 
-    ``is_share`` marks a plain share of hits: the two statistics are then 0/1 and 1, and the score has an exact count.
-    ``n`` is what the score counts (words, entities …) where that is not the examples.
+    ``is_share`` marks a plain share: the two statistics are then hits and what is counted (1 for each example, or its
+    words), and the score has an exact count.
     """
 
     statistics: Floats

@@ -65,15 +65,15 @@ def flip_budget(
     *Decisions.* Having seen F flips, the posterior mean of a Poisson number of flips under a flat prior is F + 1. Flips
     of random sign then have a net standard deviation of sqrt(F + 1) · s, where s is the root mean square of the change
     in the metric when one example's prediction changes, over the ``NEAR_TIES`` smallest margins: to its runner-up where
-    that is known (classes), else to the average example (:func:`verify.metrics.additive.effect_of_one`), else by leaving
-    the example out. Two standard deviations are allowed. For top5_accuracy the near ties are those of fifth and sixth
-    place; the probe is not aimed at them, so all examples count as flipped whose margin there is within the largest
-    change of a margin that the probe showed.
+    that is known (classes), else to the average example (:func:`verify.metrics.additive.effect_of_one`), else by
+    leaving the example out. Two standard deviations are allowed. For top5_accuracy the near ties are those of fifth and
+    sixth place; the probe is not aimed at them, so all examples count as flipped whose margin there is within the
+    largest change of a margin that the probe showed.
 
     *Values.* Every metric is also measured with the probed rows replaced by the probe's. Twice the change, scaled by
     sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics. For decisions the probe already holds
-    every row that can flip, so the change itself is taken, where it is larger. A correlation that the replacement leaves
-    undefined counts as 0.
+    every row that can flip, so the change itself is taken, where it is larger. A correlation that the replacement
+    leaves undefined counts as 0.
 
     Without a probe (m = 0) F is 0, and real-valued metrics have no budget. Scores by other names than those known
     (those of foreign modules) get none. O(N·C) time for classes, whatever the number of metrics.
@@ -134,7 +134,7 @@ def _effects(
     if isinstance(predictions, LabelPredictions):
         return _label_effects(predictions, column_labels(predictions.label_of_logit or ()), wanted)
     nearest = np.argsort(margins, kind="stable")
-    additive, others = applicable(predictions, settings)
+    additive, others = applicable(predictions, settings, wanted)
     effects = {
         name: effect_of_one(additive[name], nearest[:NEAR_TIES])
         for name in wanted

@@ -88,6 +88,8 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("top5_accuracy", "share of examples whose label is among the five largest logits"),
         *_averaged(),
+        Metric("f1_token_macro", "mean over all word tags, O included, of F1", (_T,)),
+        Metric("f1_token_micro", "F1 of word tags summed over all tags but O", (_T,)),
         Metric("matthews_correlation", "correlation of predicted and true classes, from -1 to 1"),
         *_correlations(),
         _better_low("mse", "mean squared error", (_R,), Unit.RAW),
@@ -151,8 +153,13 @@ def readings(name: str, measured: Collection[str]) -> tuple[str, ...]:
     just that name is measured (the F1 of entities, or of answers), it is what is meant, and every name outside of this
     package's has one reading, itself.
     """
+    bare = name.removesuffix("_micro")
+    if name not in measured and bare in measured and bare in _AVERAGED:
+        return (bare,)  # of entities the micro average is the standard one, and has no other name
     if name in measured or name not in _AVERAGED:
         return (name,)
     return tuple(
-        f"{name}_{average}" for average in ("binary", "macro", "weighted", "micro") if f"{name}_{average}" in measured
+        f"{name}_{average}"
+        for average in ("binary", "macro", "weighted", "micro", "samples")
+        if f"{name}_{average}" in measured
     )

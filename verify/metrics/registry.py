@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from verify.errors import DataError, EngineError
-from verify.metrics import classification
+from verify.metrics import answers, classification, embedding, language, multi_label, sequence, speech, text
 from verify.metrics.additive import Additive
 from verify.metrics.regression import REGRESSION_METRICS
 from verify.metrics.undefined import UndefinedScoreError
@@ -59,7 +59,7 @@ def measure(
         )
     if isinstance(predictions, LabelPredictions):
         _check(predictions)
-    additive, others = applicable(predictions, settings or {})
+    additive, others = applicable(predictions, settings or {}, only)
     scores: dict[str, Score] = {}
     notes: list[str] = []
     for name in (*additive, *others):
@@ -72,41 +72,41 @@ def measure(
 
 
 def applicable(
-    predictions: Predictions, settings: Mapping[str, Setting]
+    predictions: Predictions, settings: Mapping[str, Setting], only: Collection[str] | None = None
 ) -> tuple[Mapping[str, Additive], Mapping[str, Callable[[], Score]]]:
-    """The metrics of a family on one run: those that are sums over examples, and the others."""
+    """The metrics of a family on one run: those that are sums over examples, and the others.
+
+    With ``only``, costly metrics that it does not name may be missing.
+    """
     if isinstance(predictions, LabelPredictions):
         return {}, _of_labels(predictions)
     if isinstance(predictions, LabelSetPredictions):
-        from verify.metrics import multi_label
-
         return multi_label.metrics(predictions), multi_label.others(predictions)
     if isinstance(predictions, TagPredictions):
-        from verify.metrics import sequence
-
         return sequence.metrics(predictions), sequence.others(predictions)
     if isinstance(predictions, AnswerPredictions):
-        from verify.metrics import answers
-
         return answers.metrics(predictions), answers.others(predictions)
     if isinstance(predictions, SimilarityPredictions):
-        from verify.metrics import embedding
-
         return {}, embedding.metrics(predictions)
     if isinstance(predictions, LikelihoodPredictions):
-        from verify.metrics import language
-
         return language.metrics(predictions), {}
     if isinstance(predictions, TextPredictions):
-        from verify.metrics import speech, text
-
-        of_texts = {
-            Family.SUMMARIES: text.summary_metrics,
-            Family.TRANSLATIONS: text.translation_metrics,
-            Family.TRANSCRIPTS: speech.metrics,
-        }
-        return of_texts[predictions.family](predictions, settings), {}
+        if predictions.family is Family.TRANSCRIPTS:
+            return speech.metrics(predictions, settings, predictions.spelling), {}
+        of_texts = text.summary_metrics if predictions.family is Family.SUMMARIES else text.translation_metrics
+        return (of_texts(predictions, settings) if only is None else of_texts(predictions, settings, only)), {}
     raise TypeError(f"{type(predictions).__name__} has no metrics")
+
+
+def recorded_settings(predictions: Predictions, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """How the texts were compared, in the words of the libraries that did it: stemmer, signature, normaliser."""
+    if not isinstance(predictions, TextPredictions):
+        return {}
+    if predictions.family is Family.TRANSCRIPTS:
+        return speech.speech_settings(settings, predictions.spelling)
+    if predictions.family is Family.SUMMARIES:
+        return text.summary_settings(settings)
+    return text.translation_settings(settings, predictions)
 
 
 def _of_labels(predictions: LabelPredictions) -> dict[str, Callable[[], Score]]:

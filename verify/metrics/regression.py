@@ -33,22 +33,26 @@ def _correlation(metric: str, function: str, predicted: Floats, reference: Float
     return defined(metric, float(result.statistic), n)
 
 
-def pearson(predicted: Floats, reference: Floats) -> Score:
+def pearson(predicted: Floats, reference: Floats, name: str = "pearson") -> Score:
     """Return Pearson's correlation, in -1..1 (``scipy.stats.pearsonr``).
 
+    ``name`` is for messages.
+
     Raises:
         UndefinedScoreError: if there are fewer than two examples, or one side is constant.
     """
-    return _correlation("pearson", "pearsonr", predicted, reference)
+    return _correlation(name, "pearsonr", predicted, reference)
 
 
-def spearman(predicted: Floats, reference: Floats) -> Score:
+def spearman(predicted: Floats, reference: Floats, name: str = "spearman") -> Score:
     """Return Spearman's rank correlation, ties at their mean rank, in -1..1 (``scipy.stats.spearmanr``).
 
+    ``name`` is for messages.
+
     Raises:
         UndefinedScoreError: if there are fewer than two examples, or one side is constant.
     """
-    return _correlation("spearman", "spearmanr", predicted, reference)
+    return _correlation(name, "spearmanr", predicted, reference)
 
 
 def mse(predicted: Floats, reference: Floats) -> Score:

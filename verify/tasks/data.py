@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from verify.errors import DataError, NotComparableError, VerifyError
 from verify.spelling import suggestion
+from verify.tasks.audio import storable_audio, undecoded
 from verify.types import TaskSpec
 
 
@@ -172,7 +173,18 @@ def source_digest(task: TaskSpec) -> str | None:
         except OSError as error:
             raise DataError(f"{task.file}: the data file {file} cannot be read: {error.strerror}.") from error
         digest.update(f"{name}\0{content}\0".encode(errors="surrogateescape"))
+    if source.data_files is not None and {"audio", "image"} & set(task.columns):
+        digest.update(_media(source.data_files))
     return digest.hexdigest()[:16]
+
+
+def _media(data_files: Mapping[str, str]) -> bytes:
+    """What lies beside tables that may name recordings or pictures by path: names, sizes and times of change."""
+    folders = {Path(file).parent for file in data_files.values()}
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    tables = {Path(file) for file in data_files.values()}
+    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in files if file not in tables]
+    return "\0".join(listed).encode(errors="surrogateescape")
 
 
 def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -> Any:
@@ -195,21 +207,29 @@ def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -
     converted = on_hub and source.revision == CONVERTED
     name, data_dir = (None, source.name) if converted else (source.name, None)
     try:
-        if on_hub and first is not None:
-            stream = datasets.load_dataset(
-                source.path, name, data_dir=data_dir, split=split, revision=revision or source.revision, streaming=True
+        with storable_audio():
+            if on_hub and first is not None:
+                stream = datasets.load_dataset(
+                    source.path,
+                    name,
+                    data_dir=data_dir,
+                    split=split,
+                    revision=revision or source.revision,
+                    streaming=True,
+                )
+                rows = undecoded(stream)
+                return datasets.Dataset.from_list(list(rows.take(first)), features=rows.features)
+            table = datasets.load_dataset(
+                source.path,
+                name,
+                data_dir=data_dir,
+                data_files={split: files[split]} if files is not None else None,
+                split=split,
+                revision=(revision or source.revision) if on_hub else None,
             )
-            return datasets.Dataset.from_list(list(stream.take(first)), features=stream.features)
-        table = datasets.load_dataset(
-            source.path,
-            name,
-            data_dir=data_dir,
-            data_files={split: files[split]} if files is not None else None,
-            split=split,
-            revision=(revision or source.revision) if on_hub else None,
-        )
     except Exception as error:
         raise _data_error(task, split, error) from error
+    table = undecoded(table)
     return table if first is None else table.select(range(min(first, len(table))))
 
 

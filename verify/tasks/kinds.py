@@ -101,7 +101,22 @@ KINDS: dict[str, Kind] = {
             },
         ),
         Kind(
-            "summarization", "a text to a summary", ("text", "summary"), (), ("rouge1", "rouge2", "rougeL"), _GENERATION
+            "summarization",
+            "a text to a summary",
+            ("text", "summary"),
+            (),
+            ("rouge1", "rouge2", "rougeL", "rougeLsum"),
+            {
+                **_GENERATION,
+                "use_stemmer": SettingSpec(bool, "whether ROUGE compares stems", (), True, is_scoring=True),
+                "sentences": SettingSpec(
+                    str,
+                    "how rougeLsum finds sentences: by a rule, or the text's own lines",
+                    ("rule", "lines"),
+                    "rule",
+                    is_scoring=True,
+                ),
+            },
         ),
         Kind(
             "translation",

@@ -34,11 +34,9 @@ def align_labels(
     """
     if data_labels is None:
         return _by_order(len(model_labels), "the data name no classes, so the model's order was taken")
-    if all(label.isdecimal() for label in (*model_labels, *data_labels)) and set(model_labels) != set(data_labels):
-        if len(model_labels) == len(data_labels):
-            return _by_order(
-                len(model_labels), "classes are numbered, differently in model and data, so the order was taken"
-            )
+    is_numbered = all(label.isdecimal() for label in (*model_labels, *data_labels))
+    if is_numbered and set(model_labels) != set(data_labels) and len(model_labels) == len(data_labels):
+        return _by_order(len(model_labels), "model and data number the classes differently, so the order was taken")
     ids = _ids_by_name(data_labels, aliases or {})
     exact = {label: i for i, label in enumerate(data_labels)}
     found = [exact.get(label, ids.get(_plain(label), -1)) for label in model_labels]

@@ -1,7 +1,7 @@
 """A tiny untrained model of the right kind, saved as a repository is, so that a task can be tried without a real one.
 
-Its scores mean nothing; what it shows is that the data, the columns, the labels and the whole path fit together. There is
-one module for each kind of model, with a function ``save(examples, folder)``.
+Its scores mean nothing; what it shows is that the data, the columns, the labels and the whole path fit together. There
+is one module for each kind of model, with a function ``save(examples, folder)``.
 """
 
 from __future__ import annotations

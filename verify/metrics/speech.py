@@ -1,0 +1,192 @@
+"""Metrics of transcripts: word and character error rates, from jiwer's alignment of each text with its reference.
+
+A rate is a sum over all examples divided by another, as everywhere in the field, never a mean of rates. All are
+fractions, and those that count added words may exceed 1. Importing this module loads numpy alone.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.errors import UsageError
+from verify.metrics.additive import Additive, Floats, ratio, share_of
+from verify.metrics.text import require_references
+from verify.predictions import TextPredictions
+from verify.types import Setting
+
+Normalizer = Callable[[str], str]
+Spelling = Mapping[str, str]
+
+
+def no_punctuation(text: str) -> str:
+    """Lower case; ’ becomes '; every other character of Unicode's category P is deleted; one space between words.
+
+    Nothing takes the place of a deleted character, as is the custom in fine-tuning recipes: "well-known" becomes
+    "wellknown". Symbols ($, %, + …) are not all of category P, and those that are not stay.
+    """
+    lower = text.lower().replace("’", "'")
+    kept = (char for char in lower if char == "'" or not unicodedata.category(char).startswith("P"))
+    return " ".join("".join(kept).split())
+
+
+def whisper_basic(text: str) -> str:
+    """Whisper's normaliser for any language (transformers' BasicTextNormalizer, diacritics kept).
+
+    Lower case, without what stands in brackets, and a space for every mark, symbol and punctuation character.
+    """
+    normalized: str = _whisper_basic()(text)
+    return normalized
+
+
+def whisper_english(text: str) -> str:
+    """Whisper's normaliser for English (transformers' EnglishTextNormalizer), spellings left as they are.
+
+    Without what stands in brackets, contractions and numbers written in one way, punctuation replaced by spaces.
+    Whisper's own pipeline also turns British into American spellings; :func:`normalizer` takes the mapping for that.
+    """
+    normalized: str = _whisper_english()(text)
+    return normalized
+
+
+NORMALIZERS: Mapping[str, Normalizer] = {
+    "none": str,
+    "lower": str.lower,
+    "no_punctuation": no_punctuation,
+    "whisper_basic": whisper_basic,
+    "whisper_english": whisper_english,
+}
+"""What may be done to both texts before they are compared. The last two import transformers when they are called."""
+
+
+@cache
+def _whisper_basic() -> Any:
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer
+
+    return BasicTextNormalizer()
+
+
+@cache
+def _whisper_english() -> Any:
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    return EnglishTextNormalizer({})
+
+
+def normalizer(settings: Mapping[str, Setting], spelling: Spelling | None = None) -> Normalizer:
+    """The normaliser that the setting ``normalizer`` names ("none" without it).
+
+    ``spelling`` maps British to American words, for "whisper_english". transformers has no such mapping of its own: a
+    Whisper checkpoint has it in ``normalizer.json`` (the tokeniser's ``english_spelling_normalizer``).
+
+    Raises:
+        UsageError: if there is none of that name.
+    """
+    name = settings.get("normalizer", "none")
+    if name not in NORMALIZERS:
+        raise UsageError(f"The setting normalizer is one of {', '.join(NORMALIZERS)}, not {name!r}.")
+    if name == "whisper_english" and spelling:
+        from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+        unify: Normalizer = EnglishTextNormalizer(spelling)
+        return unify
+    return NORMALIZERS[str(name)]
+
+
+def speech_settings(settings: Mapping[str, Setting], spelling: Spelling | None = None) -> dict[str, Setting]:
+    """What :func:`metrics` does under these settings, to be kept with the scores."""
+    normalizer(settings)
+    recorded: dict[str, Setting] = {
+        "normalizer": settings.get("normalizer", "none"),
+        "alignment": f"jiwer {version('jiwer')}",
+    }
+    if recorded["normalizer"] == "whisper_english":
+        recorded["spelling"] = "as the checkpoint maps it" if spelling else "not unified: no mapping at hand"
+    return recorded
+
+
+def metrics(
+    predictions: TextPredictions, settings: Mapping[str, Setting], spelling: Spelling | None = None
+) -> Mapping[str, Additive]:
+    """wer, cer, mer, wil and ser of transcripts after the setting ``normalizer`` ("none"): the lower, the better.
+
+    With S substitutions, D deletions, I insertions and H hits: wer is (S + D + I) / (H + S + D), words of the reference
+    in the denominator, and cer the same of characters, spaces between words included; mer is (S + D + I) /
+    (H + S + D + I), and wil is 1 − H² / ((H + S + D) (H + S + I)). ser is the share of examples with a wrong word.
+
+    An empty reference is silence: every word of the text is an insertion. Rates are undefined where no reference has
+    any word. With several references the one with the fewest word errors counts (for cer the fewest of characters).
+    ``spelling`` is as in :func:`normalizer`.
+
+    Raises:
+        DataError: if there are no examples, or some have no reference.
+        UsageError: if there is no such normaliser.
+    """
+    require_references(predictions)
+    normalize = normalizer(settings, spelling)
+    texts = [normalize(text) for text in predictions.texts]
+    references = [[normalize(text) for text in several] for several in predictions.references]
+    words, characters = _counts("process_words", texts, references), _counts("process_characters", texts, references)
+    edits = words[:, 1:].sum(axis=1)
+    return {
+        "wer": Additive(_rate(words), ratio),
+        "cer": Additive(_rate(characters), ratio),
+        "mer": Additive(words, match_error_rate),
+        "wil": Additive(words, word_information_lost),
+        "ser": share_of(edits > 0),
+    }
+
+
+def match_error_rate(sums: Floats) -> Floats:
+    """Errors per word of the alignment [...], up to 1, from sums [..., 4] of H, S, D, I (Morris et al., 2004)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _where_words(sums, sums[..., 1:].sum(axis=-1) / sums.sum(axis=-1))
+
+
+def word_information_lost(sums: Floats) -> Floats:
+    """Word information lost [...], up to 1, from sums [..., 4] of H, S, D, I (Morris et al., 2004)."""
+    hits, substitutions, deletions, insertions = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        preserved = (
+            hits / (hits + substitutions + deletions) * np.nan_to_num(hits / (hits + substitutions + insertions))
+        )
+    return _where_words(sums, 1 - preserved)
+
+
+def _where_words(sums: Floats, values: Floats) -> Floats:
+    return np.where(sums[..., :3].sum(axis=-1) > 0, values, np.nan)
+
+
+def _rate(counts: Floats) -> Floats:
+    return np.stack([counts[:, 1:].sum(axis=1), counts[:, :3].sum(axis=1)], axis=1)
+
+
+def _counts(process: str, texts: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+    """Hits, substitutions, deletions and insertions of each example, [N, 4], against the nearest of its references."""
+    import jiwer
+
+    owner = np.repeat(np.arange(len(texts)), [len(several) for several in references])
+    flat = [reference for several in references for reference in several]
+    aligned = getattr(jiwer, process)(flat, [texts[row] for row in owner.tolist()]).alignments
+    pairs = np.array([_operations(chunks) for chunks in aligned], np.float64)
+    return pairs[_first_smallest(pairs[:, 1:].sum(axis=1), owner)]
+
+
+def _operations(chunks: Sequence[Any]) -> list[int]:
+    lengths = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
+    for chunk in chunks:
+        inserted = chunk.hyp_end_idx - chunk.hyp_start_idx
+        lengths[chunk.type] += inserted if chunk.type == "insert" else chunk.ref_end_idx - chunk.ref_start_idx
+    return list(lengths.values())
+
+
+def _first_smallest(values: Floats, owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each owner 0, 1 … the index of its smallest value, the first of equal ones; ``owner`` is ascending."""
+    order = np.lexsort((values, owner))
+    return order[np.searchsorted(owner, np.unique(owner))]

@@ -1,0 +1,240 @@
+"""Metrics of generated texts: ROUGE of summaries (rouge-score), BLEU, chrF and TER of translations (sacreBLEU).
+
+All scores are fractions, whatever the scale on which cards print them. Importing this module loads numpy alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.errors import DataError, UsageError
+from verify.metrics.additive import Additive, Floats, mean_of, ratio, share_of
+from verify.predictions import TextPredictions
+from verify.tasks.kinds import KINDS
+from verify.types import Setting
+
+ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+SENTENCES = ("rule", "lines")
+
+# No end after an initial ("J. Smith", "U.S."), nor after a common title, nor before a word in lower case ("e.g. this").
+_SENTENCE_END = re.compile(
+    r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bvs)(?<!\bMrs)(?<!\bProf)([.!?]+[\"'”’)\]]*)\s+(?![a-z])"
+)
+
+
+def split_sentences(text: str) -> str:
+    """Put each sentence on a line of its own, as rougeLsum wants it.
+
+    A sentence ends at full stops, exclamation or question marks (with the quotes and brackets that close after them)
+    before white space, unless a single capital letter or a title (Mr, Mrs, Ms, Dr, St, Prof, vs) stands before them, or
+    a lower-case letter follows. Line breaks of the text stay ends too. Most published scores come from NLTK's punkt
+    model instead, which must be downloaded: on an abbreviation that this rule does not know, the two differ.
+    """
+    return _SENTENCE_END.sub(r"\1\n", text)
+
+
+def require_references(predictions: TextPredictions) -> None:
+    """Raise DataError if there are no examples, or some have no reference text."""
+    if len(predictions) == 0:
+        raise DataError(
+            "There is nothing to measure: the run holds no examples. Run at least one example of the split."
+        )
+    missing = sum(not texts for texts in predictions.references)
+    if missing:
+        raise DataError(
+            f"{missing} of {len(predictions)} examples have no reference text, as in test splits whose references are "
+            "kept secret. Choose a split with references."
+        )
+
+
+def summary_metrics(
+    predictions: TextPredictions, settings: Mapping[str, Setting], only: Collection[str] = ROUGE
+) -> Mapping[str, Additive]:
+    """ROUGE-1, -2, -L and -Lsum, or those named in ``only``: the mean F-measure of the examples, a fraction.
+
+    With several references the best F-measure of an example counts. `evaluate` has the same mean, or, by default, the
+    median of a random bootstrap of it. ``settings``: ``use_stemmer`` (True), and ``sentences``, which rougeLsum
+    compares: by :func:`split_sentences` ("rule") or as the texts' line breaks have them ("lines"). rouge-score keeps
+    the letters a to z and digits alone, so that texts in another script score 0.
+
+    Raises:
+        DataError: if there are no examples, or some have no reference.
+        UsageError: if a setting is none of those.
+    """
+    require_references(predictions)
+    names = [name for name in ROUGE if name in only]
+    if not names:
+        return {}
+    prepare = split_sentences if _sentences(settings) == "rule" else str
+    scorer = _rouge_scorer(names, bool(settings.get("use_stemmer", True)))
+    scores = [
+        scorer.score_multi([prepare(reference) for reference in references], prepare(text))
+        for text, references in zip(predictions.texts, predictions.references, strict=True)
+    ]
+    return {name: mean_of(np.array([score[name].fmeasure for score in scores], np.float64)) for name in names}
+
+
+def summary_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """What :func:`summary_metrics` does under these settings, to be kept with the scores."""
+    return {
+        "rouge": f"rouge-score {version('rouge-score')}",
+        "use_stemmer": bool(settings.get("use_stemmer", True)),
+        "sentences": _sentences(settings),
+        "references": "best",
+        "aggregate": "mean of F-measures",
+    }
+
+
+def _sentences(settings: Mapping[str, Setting]) -> str:
+    chosen = settings.get("sentences", SENTENCES[0])
+    if chosen not in SENTENCES:
+        raise UsageError(f"The setting sentences is {' or '.join(SENTENCES)}, not {chosen!r}.")
+    return str(chosen)
+
+
+class _Tokenizer:
+    """rouge-score's own tokeniser, but each word is stemmed once: stemming is half of its time."""
+
+    def __init__(self, stem: bool) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self.stemmer = self if stem else None
+        self.stem = cache(PorterStemmer().stem)
+
+    def tokenize(self, text: str) -> list[str]:
+        from rouge_score import tokenize
+
+        words: list[str] = tokenize.tokenize(text, self.stemmer)
+        return words
+
+
+def _rouge_scorer(names: Sequence[str], stem: bool) -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(names), tokenizer=_Tokenizer(stem))
+
+
+def bleu(sums: Floats) -> Floats:
+    """Corpus BLEU as a fraction [...] from sums [..., 10]: lengths of system and reference, matches, n-grams (1 to 4).
+
+    The geometric mean of the four precisions times the brevity penalty (Papineni et al., 2002), smoothed as sacreBLEU
+    does by default ("exp"): the k-th order without a match counts 1 / 2^k matches. 0 where nothing matches, or where
+    the system has no n-gram of some order.
+    """
+    length, reference = sums[..., 0], sums[..., 1]
+    matches, ngrams = sums[..., 2:6], sums[..., 6:10]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        smoothed = np.where(matches == 0, 0.5 ** np.cumsum(matches == 0, axis=-1), matches)
+        precision = np.exp(np.log(smoothed / ngrams).mean(axis=-1))
+        brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
+        scored = (matches > 0).any(axis=-1) & (ngrams > 0).all(axis=-1)
+        return np.where(scored, brevity * precision, 0.0)
+
+
+def chrf(sums: Floats) -> Floats:
+    """chrF2 or chrF2++ as a fraction [...] from sums [..., 3 · orders]: n-grams of system and reference, and matches.
+
+    F with β = 2 of the mean precision and the mean recall over the orders that both sides have (Popović, 2015, 2017;
+    sacreBLEU's default, without its ε smoothing).
+    """
+    orders = sums.reshape(*sums.shape[:-1], -1, 3)
+    system, reference, matches = orders[..., 0], orders[..., 1], orders[..., 2]
+    both = (system > 0) & (reference > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(both, matches / system, 0.0).sum(axis=-1) / both.sum(axis=-1)
+        recall = np.where(both, matches / reference, 0.0).sum(axis=-1) / both.sum(axis=-1)
+        score: Floats = np.nan_to_num(5 * precision * recall / (4 * precision + recall), nan=0.0)
+    return score
+
+
+def ter(sums: Floats) -> Floats:
+    """Edits per reference word [...] from sums [..., 2] (Snover et al., 2006): a fraction that may exceed 1.
+
+    Against references without a word it is 1 if there are edits and 0 if there are none, as in sacreBLEU.
+    """
+    edits, words = sums[..., 0], sums[..., 1]
+    return np.where(words > 0, ratio(sums), (edits > 0).astype(np.float64))
+
+
+_TRANSLATION: Mapping[str, Callable[[Floats], Floats]] = {"bleu": bleu, "chrf": chrf, "chrf++": chrf, "ter": ter}
+TRANSLATION = (*_TRANSLATION, "exact_match")
+
+
+def translation_metrics(
+    predictions: TextPredictions, settings: Mapping[str, Setting], only: Collection[str] = TRANSLATION
+) -> Mapping[str, Additive]:
+    """BLEU, chrF, chrF++, TER and exact match of a whole corpus, or those named in ``only``: all fractions.
+
+    The statistics of each example are sacreBLEU's own, several references included. ``settings``: ``tokenize`` ("13a")
+    and ``lowercase`` (False), of BLEU alone; TER ignores case, which is sacreBLEU's default. exact_match is the share
+    of texts that equal a reference but for white space at the ends. TER costs more than all the others together.
+
+    Raises:
+        DataError: if there are no examples, or some have no reference.
+        UsageError: if there is no such tokeniser.
+    """
+    require_references(predictions)
+    metrics: dict[str, Additive] = {}
+    for name, metric in _sacrebleu(settings).items():
+        if name in only:
+            # sacreBLEU wants one stream for each reference number, with gaps where an example has fewer.
+            streams = list(zip_longest(*predictions.references))
+            # No public function gives the statistics of each segment.
+            rows = metric._extract_corpus_statistics(list(predictions.texts), streams)
+            metrics[name] = Additive(np.array(rows, np.float64), _TRANSLATION[name])
+    if "exact_match" in only:
+        metrics["exact_match"] = share_of(_exact(predictions))
+    return metrics
+
+
+def translation_settings(
+    settings: Mapping[str, Setting], predictions: TextPredictions | None = None
+) -> dict[str, Setting]:
+    """What :func:`translation_metrics` does under these settings: sacreBLEU's signatures, to be kept with the scores.
+
+    A signature states the number of references, which is read off ``predictions``; it is 1 without them.
+    """
+    counts = {1} if predictions is None else {len(texts) for texts in predictions.references}
+    recorded: dict[str, Setting] = {
+        "tokenize": settings.get("tokenize", "13a"),
+        "lowercase": bool(settings.get("lowercase", False)),
+    }
+    for name, metric in _sacrebleu(settings).items():
+        metric.num_refs = counts.copy().pop() if len(counts) == 1 else -1  # -1: it varies
+        recorded[f"{name}_signature"] = str(metric.get_signature())
+    return recorded
+
+
+def _sacrebleu(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    tokenize, allowed = settings.get("tokenize", "13a"), KINDS["translation"].settings["tokenize"].allowed
+    if tokenize not in allowed:
+        raise UsageError(f"The setting tokenize is one of {', '.join(allowed)}, not {tokenize!r}.")
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
+
+    return {
+        # force: no warning about texts that look tokenised already.
+        "bleu": BLEU(tokenize=str(tokenize), lowercase=bool(settings.get("lowercase", False)), force=True),
+        "chrf": CHRF(),
+        "chrf++": CHRF(word_order=2),
+        "ter": TER(),
+    }
+
+
+def _exact(predictions: TextPredictions) -> NDArray[np.bool_]:
+    return np.array(
+        [
+            text.strip() in {reference.strip() for reference in references}
+            for text, references in zip(predictions.texts, predictions.references, strict=True)
+        ],
+        np.bool_,
+    )
