@@ -37,6 +37,12 @@ examples:
   verify check ORG/A,ORG/B --multirun override.max_length=128,256
   verify check ORG/MODEL --cfg                    print the configuration, run nothing
 
+  verify check ORG/MODEL engine.precision=adaptive     bfloat16 first, float32 wherever it could matter
+  verify check ORG/MODEL budget=10                10 minutes for each task at most
+  verify check ORG/MODEL engine.processes=2       two worker processes (one for each GPU); the same as
+  accelerate launch --multi_gpu --num_processes 2 -m verify check ORG/MODEL
+  verify check ORG/MODEL engine.device_map=auto   a model that is too large for one device
+
 Results are kept in results/ (results=FOLDER). The same command again answers from there; a run that was interrupted
 goes on where it stopped.
 
@@ -141,8 +147,15 @@ def _add_tasks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _check(parsed: argparse.Namespace) -> int:
     from verify.config import VerifyConfig, compose_config, run_multirun, to_yaml
+    from verify.engine.layout import launched
 
     words = list(parsed.overrides)
+    if layout := launched(os.environ):
+        rank, world = layout
+        if rank > 0:
+            return 0
+        if not any(word.startswith("engine.processes=") for word in words):
+            words.append(f"engine.processes={world}")
     model = words.pop(0) if words and _is_model(words[0]) else None
     for word in words:
         if _is_model(word):

@@ -56,7 +56,7 @@ class EngineConfig:
     batch_size: int | None = None  # examples per batch; null: as many as fit the token budget
     token_budget: int | None = None  # padded tokens (or images) per batch; null: chosen for the device
     processes: int = 1  # worker processes, one per device or sharing the CPU's cores
-    threads: int | None = None  # threads per process; null: the cores shared out
+    threads: int | None = None  # threads per process; null, and never more than: the cores shared out
 
 
 @dataclass

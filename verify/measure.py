@@ -111,7 +111,14 @@ def _measured(
 
     started = time.monotonic()
     inference = dict.fromkeys(pending, 0.0)
-    to_run = [index for index, one in pending.items() if not _is_complete(one.folder, one.selection, config)]
+    found: dict[int, Measurement | VerifyError] = {}
+    to_run = []
+    for index, one in pending.items():
+        try:
+            if not _is_complete(one.folder, one.selection, config):
+                to_run.append(index)
+        except VerifyError as error:
+            found[index] = error
 
     def follow(event: Mapping[str, Any]) -> None:
         index = to_run[event["job"]]
@@ -121,10 +128,10 @@ def _measured(
 
     jobs = [_job(subject, pending[index], config) for index in to_run]
     failures = dict(zip(to_run, run_jobs(jobs, follow) if jobs else [], strict=True))
-    found: dict[int, Measurement | VerifyError] = {}
     for index, one in pending.items():
         if failure := failures.get(index):
             found[index] = failure
+        if index in found:
             continue
         emit({"event": "stage", "stage": "scoring", "cell": index})
         seconds = {"seconds": time.monotonic() - started, "inference_seconds": inference[index]}
@@ -171,6 +178,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig) -> Job:
     from verify.engine.launch import default_threads
 
     engine = config.engine
+    cores_each = default_threads(engine.processes)
     return Job(
         model_folder=str(subject.folder),
         task=one.cell.task,
@@ -190,7 +198,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig) -> Job:
         device_map=engine.device_map,
         max_memory=engine.max_memory,
         processes=engine.processes,
-        threads=engine.threads or default_threads(engine.processes),
+        threads=min(engine.threads or cores_each, cores_each),
     )
 
 

@@ -36,6 +36,8 @@ PREDICTIONS = "predictions"
 PROBE = "probe"
 DRAFT = "draft"
 
+_WRITING = ".writing-"
+
 
 class RunFolder:
     """One run of one model on one split; safe to write from several processes."""
@@ -58,13 +60,18 @@ class RunFolder:
     def append(self, kind: str, form: type[Predictions], columns: Mapping[str, Column]) -> None:
         """Add rows as one shard; ``columns`` are those that ``form`` states."""
         import pyarrow as pa
+
+        self._write_shard(kind, pa.table({name: _array(columns[name], arrow) for name, arrow in form.COLUMNS.items()}))
+
+    def _write_shard(self, kind: str, table: Any) -> Path:
         import pyarrow.parquet as pq
 
-        table = pa.table({name: _array(columns[name], arrow) for name, arrow in form.COLUMNS.items()})
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         content = buffer.getvalue()
-        _write(self.path / kind / f"{hashlib.sha256(content).hexdigest()}.parquet", content)
+        file = self.path / kind / f"{hashlib.sha256(content).hexdigest()}.parquet"
+        _write(file, content)
+        return file
 
     def examples(self, kind: str) -> NDArray[np.int64]:
         """The numbers of the examples that are stored, ascending and each once."""
@@ -110,6 +117,23 @@ class RunFolder:
                 raise StoreError(f"The shard {file} cannot be read: {error.strerror}. Check or delete it.") from error
             if hashlib.sha256(content).hexdigest() == file.stem:
                 yield pq.read_table(pa.BufferReader(content), columns=columns)
+
+    def drop(self, kind: str, examples: NDArray[np.int64]) -> None:
+        """Take the rows of ``examples`` out; a kill in between leaves them all, or some of them."""
+        import pyarrow as pa
+
+        rows, before = self.rows(kind), list((self.path / kind).glob("*.parquet"))
+        if rows is None or not np.isin(rows["example"].to_numpy(), examples).any():
+            return
+        kept = self._write_shard(kind, rows.filter(pa.array(~np.isin(rows["example"].to_numpy(), examples))))
+        for file in before:
+            if file != kept:
+                file.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove the files that a killed run was about to write; nobody may be writing."""
+        for file in self.path.rglob(f"{_WRITING}*"):
+            file.unlink(missing_ok=True)
 
     def measurement_file(self, identity: Mapping[str, Any]) -> Path:
         return self.path / "measurements" / f"{content_key(identity)}.json"
@@ -189,7 +213,7 @@ def _read_json(file: Path) -> dict[str, Any] | None:
 def _write(file: Path, content: bytes) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.parent / f".writing-{secrets.token_hex(8)}"
+        temporary = file.parent / f"{_WRITING}{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as stream:
                 stream.write(content)
@@ -200,7 +224,12 @@ def _write(file: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StoreError(
-            f"The results folder cannot be written ({file.parent}: {error.strerror}). What was done before is kept. "
-            "Free some space or choose another folder with results=FOLDER, then run the same command again."
-        ) from error
+        raise cannot_write(file, error) from error
+
+
+def cannot_write(file: Path, error: OSError) -> StoreError:
+    """What is said when a file of the results folder cannot be written."""
+    return StoreError(
+        f"The results folder cannot be written ({file.parent}: {error.strerror}). What was done before is kept. "
+        "Free some space or choose another folder with results=FOLDER, then run the same command again."
+    )

@@ -9,6 +9,7 @@ comparisons behind it are recorded.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,11 +20,15 @@ from verify.engine.job import Emit
 from verify.engine.loop import Loop
 from verify.errors import EngineError
 from verify.metrics.flips import decisions
-from verify.predictions import CLASSES, LabelPredictions, LabelSetPredictions, Predictions
-from verify.store import DRAFT, PREDICTIONS
+from verify.predictions import Family, LabelPredictions, LabelSetPredictions, Predictions, TagPredictions
+from verify.store import DRAFT, PREDICTIONS, RunFolder
 
 CALIBRATION = 128
 SAFETY = 2.0
+FIRST_PORTION = 512
+"""Examples that are brought to an end before others are begun, where the time may run out; then twice as many."""
+
+_NUMBERS = frozenset({Family.REGRESSION, Family.SIMILARITY, Family.LIKELIHOOD})
 
 
 @dataclass(frozen=True)
@@ -42,79 +47,119 @@ class Certificate:
 
 
 def run_adaptive(loop: Loop, model: Any, emit: Emit) -> Certificate | None:
-    """Bring the predictions of the loop's rows up to date; None if the time ran out before the end.
+    """Bring the predictions of the loop's rows up to date, or of as many of the first ones as the time allows.
 
-    Raises EngineError if the kind of model makes no decisions that could be checked.
+    Returns the certificate of those, None for none. Raises EngineError if the kind of model makes no decisions that
+    could be checked.
     """
-    folder, rows = loop.folder, loop.rows
-    if CLASSES[loop.prepared.family].margins is Predictions.margins:
+    if loop.prepared.family in _NUMBERS:
         raise EngineError(
             "engine.precision=adaptive needs predictions that are decisions; this task measures numbers. Leave it out, "
             "or choose engine.dtype=bfloat16 for a low-precision run."
         )
     import torch
 
-    known = np.union1d(folder.examples(DRAFT), folder.examples(PREDICTIONS))
     low = copy.deepcopy(model).to(torch.bfloat16)
-    if not loop.over(np.setdiff1d(rows, known), DRAFT, emit, model=low):
+    certificate = None
+    for count in _portions(len(loop.rows), everything=loop.deadline is None):
+        made = _run_portion(loop, loop.rows[:count], model, low, emit)
+        if made is None:
+            break
+        certificate = made
+    return certificate
+
+
+def _portions(count: int, *, everything: bool) -> Iterator[int]:
+    size = FIRST_PORTION
+    while not everything and size < count:
+        yield size
+        size *= 2
+    yield count
+
+
+def _run_portion(loop: Loop, rows: NDArray[np.int64], model: Any, low: Any, emit: Emit) -> Certificate | None:
+    """Bring the predictions of ``rows`` up to date; None if the time ran out before the end."""
+    folder = loop.folder
+    if not loop.over(np.setdiff1d(rows, folder.examples(DRAFT)), DRAFT, emit, model=low):
         return None
-    wanted = rows[:CALIBRATION]
+    wanted, exact = rows[:CALIBRATION], np.empty(0, dtype=np.int64)
     while True:
         missing = np.setdiff1d(wanted, folder.examples(PREDICTIONS))
         if len(missing) and not loop.over(missing, PREDICTIONS, emit, model=model):
             return None
-        certificate, doubtful = _certificate(loop)
-        if len(np.setdiff1d(doubtful, folder.examples(PREDICTIONS))) == 0:
+        exact = np.union1d(exact, missing)
+        certificate, doubtful, taken = _certificate(folder, rows)
+        _give_up(loop, np.setdiff1d(np.intersect1d(doubtful, taken), exact))
+        if np.isin(doubtful, folder.examples(PREDICTIONS)).all():
             break
         wanted = doubtful
-    draft = folder.rows(DRAFT)
     accepted = np.setdiff1d(rows, folder.examples(PREDICTIONS))
     loop.accelerator.wait_for_everyone()
-    if draft is not None and len(accepted) and loop.rank == 0:
-        kept = folder.predictions(DRAFT, accepted)
-        if kept is not None:
-            folder.append(PREDICTIONS, type(kept), {name: getattr(kept, name) for name in kept.COLUMNS})
+    kept = folder.predictions(DRAFT, accepted) if len(accepted) and loop.rank == 0 else None
+    if kept is not None:
+        folder.append(PREDICTIONS, type(kept), {name: getattr(kept, name) for name in kept.COLUMNS})
     loop.accelerator.wait_for_everyone()
     return certificate
 
 
-def _certificate(loop: Loop) -> tuple[Certificate, NDArray[np.int64]]:
-    """What the examples that ran in both precisions show, and the examples whose decision is in doubt."""
-    folder, rows = loop.folder, loop.rows
-    draft, exact = folder.predictions(DRAFT, rows), folder.predictions(PREDICTIONS, rows)
-    if draft is None or exact is None:
-        return Certificate(0.0, 0.0, 0, 1.0, 0), np.empty(0, dtype=np.int64)
-    both = np.intersect1d(draft.example, exact.example)
-    low, high = folder.predictions(DRAFT, both), folder.predictions(PREDICTIONS, both)
-    if low is None or high is None or len(both) == 0:
-        return Certificate(0.0, 0.0, 0, 1.0, 0), np.empty(0, dtype=np.int64)
+def _give_up(loop: Loop, examples: NDArray[np.int64]) -> None:
+    """Take out what an earlier run, with a smaller bound, has taken over from the draft."""
+    loop.accelerator.wait_for_everyone()
+    if loop.rank == 0:
+        loop.folder.drop(PREDICTIONS, examples)
+    loop.accelerator.wait_for_everyone()
+
+
+def _certificate(
+    folder: RunFolder, rows: NDArray[np.int64]
+) -> tuple[Certificate, NDArray[np.int64], NDArray[np.int64]]:
+    """What the examples that ran in both precisions show, the examples in doubt, and those taken over from the draft.
+
+    The last are known by not having moved at all.
+    """
+    nothing = np.empty(0, dtype=np.int64)
+    both = np.intersect1d(folder.examples(DRAFT), folder.examples(PREDICTIONS))
+    low, high = (folder.predictions(kind, np.intersect1d(both, rows)) for kind in (DRAFT, PREDICTIONS))
+    draft = folder.predictions(DRAFT, rows)
+    if draft is None or low is None or high is None or len(low) == 0:
+        return Certificate(0.0, 0.0, 0, 0.0, 0), nothing, nothing
     moved = movements(low, high)
-    compared = int((moved > 0).sum())  # a row that was taken over from the draft has not moved at all
-    bound = SAFETY * float(moved.max())
+    largest, compared = float(moved.max()), int((moved > 0).sum())
     margins = draft.margins()
-    doubtful = draft.example[margins <= bound] if margins is not None else draft.example
+    doubtful = draft.example if margins is None else draft.example[margins <= SAFETY * largest]
     changed = int((decisions(low) != decisions(high)).sum())
-    rechecked = (compared + len(np.setdiff1d(exact.example, draft.example))) / len(rows)
-    return Certificate(bound, float(moved.max()), compared, rechecked, changed), doubtful
+    certificate = Certificate(SAFETY * largest, largest, compared, compared / len(rows), changed)
+    return certificate, doubtful, low.example[moved == 0]
 
 
 def movements(low: Predictions, high: Predictions) -> NDArray[np.float64]:
     """How far each decision moved between two precisions of the same examples [N], in units of the margin.
 
     Of logits: the largest change of a difference between two of them, which bounds every margin's change. Elsewhere the
-    change of the margin, or the sum of both margins where the decision itself changed.
+    change of the margin, or the sum of both margins where the decision itself changed; of tags the largest of any word.
     """
     if isinstance(low, LabelPredictions) and isinstance(high, LabelPredictions):
         moved: NDArray[np.float64] = np.ptp(low.logits.astype(np.float64) - high.logits, axis=1)
     elif isinstance(low, LabelSetPredictions) and isinstance(high, LabelSetPredictions):
         moved = np.abs(low.logits.astype(np.float64) - high.logits).max(axis=1)
+    elif isinstance(low, TagPredictions) and isinstance(high, TagPredictions):
+        words = zip(low.tags, high.tags, low.word_margins, high.word_margins, strict=True)
+        moved = np.array([_change(*map(np.asarray, row)).max(initial=0.0) for row in words], dtype=np.float64)
     else:
         before, after = low.margins(), high.margins()
         if before is None or after is None:
             raise TypeError(f"{type(low).__name__} holds no decisions")
-        same = decisions(low) == decisions(high)
-        moved = np.where(same, np.abs(before - after), before + after)
+        moved = _change(decisions(low), decisions(high), before, after)
     return np.where(np.isfinite(moved), moved, 0.0)
+
+
+def _change(
+    old: NDArray[Any], new: NDArray[Any], before: NDArray[np.floating], after: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """How far decisions moved from ``old`` to ``new``, whose margins were ``before`` and are ``after``."""
+    with np.errstate(invalid="ignore"):  # no other decision: ∞ − ∞
+        changed: NDArray[np.float64] = np.where(old == new, np.abs(before - after), before + after).astype(np.float64)
+    return changed
 
 
 def recorded(certificate: Certificate) -> dict[str, Any]:

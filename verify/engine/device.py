@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import resource
 import sys
+from datetime import timedelta
 from typing import Any
 
 from verify.engine.job import Job
 from verify.errors import EngineError
+
+_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+_PATIENCE = timedelta(days=30)  # a process that dies ends the others; one that is merely slower must not
 
 
 def accelerator_for(job: Job) -> Any:
@@ -16,7 +20,7 @@ def accelerator_for(job: Job) -> Any:
     Raises EngineError if there is no such device, or if another number of processes was started.
     """
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
 
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False
@@ -29,7 +33,8 @@ def accelerator_for(job: Job) -> Any:
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise EngineError("engine.device=mps was asked for, but there is none here. Use engine.device=auto.")
     on_cpu = wanted == "cpu" or not torch.accelerator.is_available()  # auto, several processes: must be said
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
+    patient = InitProcessGroupKwargs(timeout=_PATIENCE)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patient])
     if accelerator.num_processes != job.processes:
         raise EngineError(
             f"{job.processes} processes were asked for and {accelerator.num_processes} started. Nothing was measured."
@@ -50,5 +55,5 @@ def peak_memory(device: Any) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """On CUDA torch raises OutOfMemoryError; its CPU allocator raises a plain RuntimeError with this name in it."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error) or "DefaultCPUAllocator" in str(error)
+    """Torch says "out of memory" on CUDA, cuBLAS has words of its own, and the CPU allocator only its name."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)

@@ -12,7 +12,8 @@ from verify.engine.classes import classifier
 from verify.engine.image_processor import load_image_processor, processor_settings
 from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
-from verify.errors import DataError
+from verify.engine.pictures import picture
+from verify.tasks.audio import data_folder
 from verify.tasks.data import Examples
 
 IMAGES_PER_BATCH = 32
@@ -25,15 +26,17 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     model = model_for(job, AutoModelForImageClassification)
     family, info, columns = classifier(job, class_names(model.config), examples, rows)
     processor = load_image_processor(job.model_folder)
+    folder = data_folder(job.task, job.split)
     mode = "L" if getattr(model.config, "num_channels", 3) == 1 else "RGB"
 
     def collate(positions: Sequence[int]) -> Any:
-        images = examples.column("image", rows[list(positions)].tolist())
-        if any(not hasattr(image, "convert") for image in images):
-            raise DataError(
-                f"The column {examples.columns['image']!r} holds no images. Correct columns.image in the task file."
-            )
-        return processor(images=[image.convert(mode) for image in images], return_tensors="pt")
+        chosen = rows[list(positions)].tolist()
+        places = [f"{examples.columns['image']!r} in row {row}" for row in chosen]
+        images = [
+            picture(value, folder, place).convert(mode)
+            for value, place in zip(examples.column("image", chosen), places, strict=True)
+        ]
+        return processor(images=images, return_tensors="pt")
 
     return Prepared(
         family=family,

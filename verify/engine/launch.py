@@ -19,9 +19,10 @@ from typing import IO, Any
 
 from verify import errors
 from verify.engine.job import Emit, Job, jobs_to_json
+from verify.engine.layout import alone
 from verify.engine.worker import RECORD
 from verify.errors import EngineError, VerifyError
-from verify.store import write_json
+from verify.store import cannot_write, write_json
 
 LOG_TAIL_LINES = 12
 
@@ -62,8 +63,8 @@ class Worker:
         command = [sys.executable, "-m"]
         if first.processes > 1:
             command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(first.processes), "-m"]
-        environment = {**_WAITING, **_MEMORY, **_alone(os.environ), "OMP_NUM_THREADS": str(first.threads)}
-        with self._log.open("wb") as log:
+        environment = {**_WAITING, **_MEMORY, **alone(os.environ), "OMP_NUM_THREADS": str(first.threads)}
+        with _opened(self._log) as log:
             self._process = subprocess.Popen(
                 [*command, "verify.engine.worker", str(file)],
                 stdin=subprocess.DEVNULL,
@@ -73,6 +74,7 @@ class Worker:
                 start_new_session=True,
                 text=True,
                 encoding="utf-8",
+                errors="replace",
             )
 
     def follow(self, emit: Emit) -> dict[int, VerifyError | None]:
@@ -82,9 +84,11 @@ class Worker:
         """
         results: dict[int, VerifyError | None] = {}
         finished: dict[int, int] = {}
+        begun = set()
         try:
             for event in _events(self._process.stdout):
                 job = int(event["job"])
+                begun.add(job)
                 if event["event"] == "failed":
                     results.setdefault(job, _error(event))
                 elif event["event"] == "done":
@@ -96,9 +100,10 @@ class Worker:
             self.stop()
         whole = [job for job, count in finished.items() if count >= self._processes and job not in results]
         results |= dict.fromkeys(whole)
-        if not results or (code != 0 and not any(results.values())):
-            died = min(max(whole, default=-1) + 1, self._jobs - 1)
-            results[died] = EngineError(
+        left = [job for job in range(self._jobs) if job not in results]
+        failed_together = self._processes > 1 and any(results.values())  # those that are left have not been tried
+        if left and (not results or (left[0] in begun and not failed_together)):
+            results[left[0]] = EngineError(
                 f"The worker process ended with {_ending(code)}. Its last words: {self._tail()}"
             )
         return results
@@ -116,7 +121,10 @@ class Worker:
                 self._process.wait()
 
     def _tail(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
         return " | ".join(lines[-LOG_TAIL_LINES:]) or "(none)"
 
 
@@ -132,20 +140,18 @@ _MEMORY = {
 classifier then takes a tenth less time on a CPU (measured)."""
 
 
-def _alone(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a launcher outside has set: the worker's processes are ours to start."""
-    return {name: value for name, value in environment.items() if name not in _OUTER}
-
-
-_OUTER = frozenset(
-    {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT"}
-)
+def _opened(file: Path) -> IO[bytes]:
+    try:
+        return file.open("wb")
+    except OSError as error:
+        raise cannot_write(file, error) from error
 
 
 def _events(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
     for line in stream or ():
-        if line.startswith(RECORD):
-            yield json.loads(line[1:])
+        with contextlib.suppress(ValueError):  # cut off where a process was killed
+            if line.startswith(RECORD):
+                yield json.loads(line[1:])
 
 
 def _error(event: dict[str, Any]) -> VerifyError:

@@ -6,11 +6,14 @@ would be measuring noise, so it blocks the run.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from verify.engine.job import Job
 from verify.errors import BlockedError, EngineError
+
+_log = logging.getLogger(__name__)
 
 
 def model_for(job: Job, auto_class: Any, **options: Any) -> Any:
@@ -22,15 +25,19 @@ def model_for(job: Job, auto_class: Any, **options: Any) -> Any:
     if job.device_map is not None:
         memory = {int(name) if name.isdigit() else name: size for name, size in (job.max_memory or {}).items()}
         options |= {"device_map": job.device_map, "max_memory": memory or None}
-        options["offload_folder"] = str(Path(job.run_folder) / "offload")
     files = [file.stat() for file in Path(job.model_folder).iterdir() if file.is_file()]
     state = max((stat.st_mtime_ns for stat in files), default=0)
     key = (auto_class.__name__, job.model_folder, state, job.dtype, repr(sorted(options.items())))
     if key not in _kept:
         _kept.clear()
+        if job.device_map is not None:
+            options["offload_folder"] = str(Path(job.run_folder) / OFFLOAD)
         _kept[key] = load_model(auto_class, job.model_folder, job.dtype, **options)
     return _kept[key]
 
+
+OFFLOAD = "offload"
+"""The folder, in the run folder of the first job that uses a model, of weights that neither devices nor memory hold."""
 
 _kept: dict[tuple[Any, ...], Any] = {}
 
@@ -45,6 +52,7 @@ def load_model(auto_class: Any, folder: str, dtype: str, **options: Any) -> Any:
     import torch
     import transformers
 
+    _log.info("loading %s from %s", auto_class.__name__, folder)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:

@@ -6,10 +6,12 @@ number of processes. The next batches are made in a thread of their own while th
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -19,16 +21,20 @@ from numpy.typing import NDArray
 
 from verify.engine.device import is_out_of_memory, peak_memory
 from verify.engine.job import Emit, Job, Prepared
+from verify.engine.packed import packed
 from verify.engine.plan import blocks, make_batches, share
 from verify.errors import EngineError
 from verify.predictions import CLASSES
-from verify.store import RunFolder
+from verify.store import PROBE, RunFolder
+
+_log = logging.getLogger(__name__)
 
 SHARD_ROWS = 4096
-SHARD_SECONDS = 1.0
+SHARD_SECONDS = 0.5
 SHARD_SHARE = 0.02
-"""A shard is written after a second, or after this share of the time so far: what a kill can lose stays in proportion,
-and long runs do not end in thousands of files."""
+"""A shard is written after half a second, or after this share of the time so far: what a kill can lose stays in
+proportion, and long runs do not end in thousands of files. Writing may take the same share of the time, so a slow disk
+gets fewer and larger shards."""
 
 AHEAD = 2
 ESTIMATE_SECONDS = 0.5
@@ -36,11 +42,16 @@ ESTIMATE_SECONDS = 0.5
 
 @dataclass
 class _Progress:
-    """What one pass has done so far; ``tokens`` are those of the inputs, without padding."""
+    """What one pass has done so far in this process; ``tokens`` are those of the inputs, without padding.
+
+    ``all_examples`` and ``all_tokens`` are those of all processes together.
+    """
 
     started: float
     total: int
     tokens: int
+    all_examples: int
+    all_tokens: int
     done: int = 0
     done_tokens: int = 0
     estimated: bool = False
@@ -62,11 +73,14 @@ class Loop:
         summed = np.concatenate([[0], np.cumsum(prepared.lengths)])
         self._costs = summed[self._first_unit[1:]] - summed[self._first_unit[:-1]]
         self.deadline = time.monotonic() + job.budget if job.budget is not None else None
+        self._fits: int | None = None
 
     def over(
         self, examples: NDArray[np.int64], kind: str, emit: Emit, *, model: Any, batch_size: int | None = None
     ) -> bool:
-        """Run ``examples`` and append their rows to the store under ``kind``; False if the time ran out before the end.
+        """Run ``examples`` and append their rows to the store under ``kind``.
+
+        Returns False if the time ran out before the end, in this process or another: all go on in the same way.
 
         Every process must have seen the same store when it chose ``examples``, so all wait for each other before the
         first row is written and after the last one.
@@ -79,7 +93,11 @@ class Loop:
             for block in blocks(len(positions), small=self.deadline is not None)
         ]
         progress = _Progress(
-            time.monotonic(), sum(len(part) for part in mine), int(sum(self._costs[part].sum() for part in mine))
+            time.monotonic(),
+            sum(len(part) for part in mine),
+            int(sum(self._costs[part].sum() for part in mine)),
+            all_examples=len(positions),
+            all_tokens=int(costs.sum()),
         )
         emit(
             {
@@ -91,10 +109,14 @@ class Loop:
                 "process": os.getpid(),
             }
         )
-        finished = self._run(mine, kind, model, batch_size, progress, emit)
-        self.accelerator.wait_for_everyone()
+        finished = self._everywhere(self._run(mine, kind, model, batch_size, progress, emit))
         emit({"event": "end", "pass": kind, "rank": self.rank, "seconds": time.monotonic() - progress.started})
         return finished
+
+    def _everywhere(self, finished: bool) -> bool:
+        from accelerate.utils import gather_object
+
+        return all(gather_object([finished]))
 
     def _run(
         self,
@@ -108,7 +130,7 @@ class Loop:
         writer = _Writer(self, kind)
         try:
             progress.done += writer.add_empty(np.concatenate(mine) if mine else np.empty(0, dtype=np.int64))
-            with ThreadPoolExecutor(1, thread_name_prefix="collate") as pool:
+            with ThreadPoolExecutor(1, thread_name_prefix="collate") as pool, self._fast(model, kind):
                 for units, inputs in _ahead(pool, self._batches(mine, batch_size), self._collated):
                     if self.deadline is not None and time.monotonic() > self.deadline:
                         return False
@@ -128,6 +150,10 @@ class Loop:
         finally:
             writer.flush()
         return True
+
+    def _fast(self, model: Any, kind: str) -> AbstractContextManager[Any]:
+        """Faster kernels, but for the second configuration: what they change is part of what it measures."""
+        return packed(model) if self.device.type == "cpu" and kind != PROBE else nullcontext()
 
     def _batches(self, mine: list[NDArray[np.int64]], batch_size: int | None) -> Iterator[NDArray[np.int64]]:
         for positions in mine:
@@ -150,9 +176,12 @@ class Loop:
         return {name: value.pin_memory() if hasattr(value, "pin_memory") else value for name, value in inputs.items()}
 
     def _outputs(self, model: Any, units: NDArray[np.int64], inputs: Any = None) -> list[Any]:
-        """The model's output for each unit; halves the batch as often as memory demands."""
+        """The model's output for each unit; halves the batch as often as memory demands, and later ones at once."""
         import torch
 
+        size = len(units) * int(self.prepared.lengths[units].max(initial=0))
+        if len(units) > 1 and self._fits is not None and size > self._fits:
+            return self._halves(model, units)
         try:
             with torch.inference_mode():
                 inputs = self.prepared.collate(units.tolist()) if inputs is None else inputs
@@ -171,6 +200,11 @@ class Loop:
         del inputs
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        self._fits = size // 2
+        _log.warning("a batch of %d does not fit into memory (%d with padding) and is halved", len(units), size)
+        return self._halves(model, units)
+
+    def _halves(self, model: Any, units: NDArray[np.int64]) -> list[Any]:
         half = len(units) // 2
         return [*self._outputs(model, units[:half]), *self._outputs(model, units[half:])]
 
@@ -185,8 +219,9 @@ class Loop:
         return moved
 
     def _estimate(self, kind: str, progress: _Progress, emit: Emit) -> None:
+        """Say once in a pass what all processes will need, judged by the first one."""
         elapsed = time.monotonic() - progress.started
-        if progress.estimated or elapsed < ESTIMATE_SECONDS or progress.done_tokens == 0:
+        if self.rank > 0 or progress.estimated or elapsed < ESTIMATE_SECONDS or progress.done_tokens == 0:
             return
         progress.estimated = True
         emit(
@@ -194,10 +229,10 @@ class Loop:
                 "event": "estimate",
                 "pass": kind,
                 "rank": self.rank,
-                "examples": progress.total,
-                "tokens": progress.tokens,
+                "examples": progress.all_examples,
+                "tokens": progress.all_tokens,
                 "seconds": elapsed * progress.tokens / progress.done_tokens,
-                "memory": peak_memory(self.device),
+                "memory": peak_memory(self.device) * self.world,
             }
         )
 
@@ -210,6 +245,7 @@ class _Writer:
         self._open: dict[int, dict[int, Any]] = {}
         self._ready: list[tuple[int, list[Any]]] = []
         self._started = self._flushed = time.monotonic()
+        self._writing = 0.0
 
     def add_empty(self, positions: NDArray[np.int64]) -> int:
         """Finish the examples that need no inference (an empty text); returns how many there are."""
@@ -234,7 +270,7 @@ class _Writer:
                 del self._open[position]
         completed = len(self._ready) - before
         now = time.monotonic()
-        wait = max(SHARD_SECONDS, SHARD_SHARE * (now - self._started))
+        wait = max(SHARD_SECONDS, SHARD_SHARE * (now - self._started), self._writing / SHARD_SHARE)
         if len(self._ready) >= SHARD_ROWS or now - self._flushed > wait:
             self.flush()
         return completed
@@ -246,7 +282,9 @@ class _Writer:
             positions = np.array([position for position, _ in self._ready], dtype=np.int64)
             columns = prepared.rows(positions, [outputs for _, outputs in self._ready])
             _check_finite(columns)
+            started = time.monotonic()
             loop.folder.append(self._kind, CLASSES[prepared.family], {"example": loop.rows[positions], **columns})
+            self._writing = time.monotonic() - started
         self._ready = []
         self._flushed = time.monotonic()
 

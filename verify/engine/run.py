@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.engine.adaptive import recorded, run_adaptive
-from verify.engine.device import accelerator_for
+from verify.engine.device import accelerator_for, is_out_of_memory
 from verify.engine.job import Emit, Job, Prepared, module_of
 from verify.engine.loop import Loop
 from verify.engine.plan import complete_prefix, example_order
-from verify.errors import EngineError
+from verify.errors import EngineError, StoreError
 from verify.store import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import Examples, load_examples
 
@@ -50,10 +50,10 @@ def execute(
     folder = RunFolder(Path(job.run_folder))
     info = _info(job, prepared, examples, accelerator)
     if accelerator.is_main_process:
-        folder.write_info(info)
-    model = prepared.model
-    if getattr(model, "hf_device_map", None) is None:
-        model = accelerator.prepare_model(model, evaluation_mode=True, device_placement=True)
+        folder.tidy()
+        certified = (folder.info() or {}).get("certificate")
+        folder.write_info({**info, "certificate": certified} if certified else info)
+    model = _placed(prepared.model, accelerator)
 
     loop = Loop(job, prepared, folder, rows, accelerator)
     if job.precision == ADAPTIVE:
@@ -64,6 +64,11 @@ def execute(
         missing = np.setdiff1d(rows, folder.examples(PREDICTIONS))
         loop.over(missing, PREDICTIONS, emit, model=model, batch_size=job.batch_size)
     done = rows[: complete_prefix(rows, folder.examples(PREDICTIONS))]
+    if len(done) < len(rows) and job.budget is None:
+        raise StoreError(
+            f"{len(rows) - len(done)} of {len(rows)} rows have vanished from {folder.path} while it was written. Leave "
+            "the folder alone while a command runs, and run the same command again."
+        )
     if len(done) == 0 and len(rows):
         raise EngineError(
             f"The time of budget={(job.budget or 0) / 60:g} minutes ran out before the first block of examples was "
@@ -88,6 +93,21 @@ def probe_examples(folder: RunFolder, rows: NDArray[np.int64], share: float) -> 
         return rows[:count]
     nearest: NDArray[np.int64] = np.sort(stored.example[np.argsort(margins, kind="stable")[:count]])
     return nearest
+
+
+def _placed(model: Any, accelerator: Any) -> Any:
+    """The model on the accelerator's device; one that a device map has spread stays where it is."""
+    if getattr(model, "hf_device_map", None) is not None:
+        return model
+    try:
+        return accelerator.prepare_model(model, evaluation_mode=True, device_placement=True)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise EngineError(
+            f"The model does not fit into the memory of {accelerator.device}. Spread it over every device with "
+            "engine.device_map=auto, halve its size with engine.dtype=bfloat16, or use engine.device=cpu."
+        ) from error
 
 
 def _info(job: Job, prepared: Prepared, examples: Examples, accelerator: Any) -> dict[str, Any]:

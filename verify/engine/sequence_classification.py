@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from verify.engine.classes import classifier
 from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
-from verify.engine.text_inputs import Encoded, load_tokenizer, longest_input, texts, token_budget
+from verify.engine.text_inputs import Encoded, input_limit, load_tokenizer, texts, token_budget
 from verify.tasks.data import Examples
 
 
@@ -22,7 +22,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     model_labels = None if model.config.num_labels == 1 else class_names(model.config)
     family, info, columns = classifier(job, model_labels, examples, rows)
     tokenizer = load_tokenizer(job.model_folder)
-    max_length = job.max_length or longest_input(tokenizer, model)
+    max_length = input_limit(job.max_length, tokenizer, model)
     firsts = texts(examples, "text", rows)
     seconds = texts(examples, "text_pair", rows) if "text_pair" in examples.columns else None
     whole = tokenizer(firsts, seconds, truncation=False, verbose=False, return_attention_mask=False)
@@ -46,18 +46,22 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     if can_pad and model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
 
+    # Padding on the left shifts absolute positions; only a model that reads its last place (XLNet) needs it.
+    reads_last = getattr(model.config, "summary_type", None) == "last"
+    side = tokenizer.padding_side if reads_last else "right"
+
     return Prepared(
         family=family,
         model=model,
         lengths=encoded.lengths,
-        collate=lambda positions: encoded.padded(positions, tokenizer.padding_side),
+        collate=lambda positions: encoded.padded(positions, side),
         rows=columns,
         token_budget=token_budget(device) if can_pad else 1,
         settings={
             "max_length": max_length,
             "truncated_texts": cut,
             "tokenizer": type(tokenizer).__name__,
-            "padding_side": tokenizer.padding_side,
+            "padding_side": side,
             "truncation_side": tokenizer.truncation_side,
         },
         info=info,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from verify.tasks.data import Examples
 TOKEN_BUDGET: Mapping[str, int] = {"cpu": 2048, "other": 16384}
 """Tokens of a batch, padding included, by the type of the device."""
 
+_VOCABULARIES = {"tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model"}
 _NO_LIMIT = 1_000_000  # transformers states 10**30 for a tokeniser without a limit of its own
 
 
@@ -25,17 +27,25 @@ def token_budget(device: str) -> int:
 def load_tokenizer(folder: str, **options: Any) -> Any:
     """The repository's tokeniser, the fast one where there is one, with no code from the repository.
 
-    ``options`` are handed to `AutoTokenizer.from_pretrained`. Raises EngineError if it cannot be built.
+    ``options`` are handed to `AutoTokenizer.from_pretrained`. Raises EngineError if it cannot be built, or if the
+    repository lacks its vocabulary, in which case transformers 5 makes up an empty one without a word.
     """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except Exception as error:
         raise EngineError(
             f"The tokeniser could not be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]} "
             "The repository must hold its tokeniser files."
         ) from error
+    known = {name for name in tokenizer.vocab_files_names.values() if isinstance(name, str)}
+    if known and not any((Path(folder) / name).is_file() for name in known | _VOCABULARIES):
+        raise EngineError(
+            f"The repository holds no vocabulary for its tokeniser ({', '.join(sorted(known))}), so every word would "
+            "be unknown to it. The repository must hold its tokeniser files."
+        )
+    return tokenizer
 
 
 def longest_input(tokenizer: Any, model: Any) -> int | None:

@@ -3,22 +3,26 @@
 A job that fails does not keep the others from running, and a model is loaded once for all its jobs.
 
 It reports on standard output, one JSON object a line, each line opened by the record separator of RFC 7464, so that
-anything that a library prints cannot be taken for a report.
+anything that a library prints cannot be taken for a report. Once nobody reads the reports it ends, with what it has
+done.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import shutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from verify.engine.job import jobs_from_json
+from verify.engine.job import Emit, Job, jobs_from_json
+from verify.engine.load import OFFLOAD
 from verify.errors import VerifyError
 
 RECORD = "\x1e"
@@ -31,36 +35,50 @@ def main() -> int:
         report.write(f"{RECORD}{json.dumps(event)}\n")
         report.flush()
 
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("verify").setLevel(logging.INFO)
     with contextlib.redirect_stdout(sys.stderr):
         jobs = jobs_from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        failed = False
-        for index, job in enumerate(jobs):
-            try:
-                from verify.engine.run import run
+        try:
+            return _run(jobs, emit)
+        finally:
+            for job in jobs:
+                shutil.rmtree(Path(job.run_folder) / OFFLOAD, ignore_errors=True)
 
-                run(job, partial(_tagged, emit, index))
-                emit({"event": "done", "job": index})
-                continue
-            except VerifyError as error:
-                emit({"event": "failed", "job": index, "type": type(error).__name__, "message": str(error)})
-            except KeyboardInterrupt:
-                return 130
-            except Exception as error:
+
+def _run(jobs: Sequence[Job], emit: Emit) -> int:
+    failed = False
+    for index, job in enumerate(jobs):
+        try:
+            from verify.engine.run import run
+
+            run(job, partial(_tagged, emit, index))
+            emit({"event": "done", "job": index})
+            continue
+        except VerifyError as error:
+            emit({"event": "failed", "job": index, "type": type(error).__name__, "message": str(error)})
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            return 141
+        except Exception as error:
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
+            emit({"event": "failed", "job": index, "type": "EngineError", "message": message})
+            with contextlib.suppress(OSError):  # the log may lie on a full disk
                 traceback.print_exc()
-                message = f"{type(error).__name__}: {error}"
-                emit({"event": "failed", "job": index, "type": "EngineError", "message": message})
-            failed = True
-            if job.processes > 1:  # the other processes wait for this one: only a fresh start gets them out
-                return 1
+        failed = True
+        if job.processes > 1:  # the other processes wait for this one: only a fresh start gets them out
+            return 1
     return int(failed)
 
 
-def _tagged(emit: Callable[[Mapping[str, Any]], None], job: int, event: Mapping[str, Any]) -> None:
+def _tagged(emit: Emit, job: int, event: Mapping[str, Any]) -> None:
     emit({"job": job, **event})
 
 
 if __name__ == "__main__":
     exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(exit_code)  # everything is on disk; taking torch apart in order would cost the user another second

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
 from verify.judge.intervals import agrees_if_cut, allowed, contains
-from verify.metrics.names import METRICS, readings
+from verify.metrics.meanings import FORMS, measured_for, readings
+from verify.metrics.names import METRICS
 from verify.tasks.data import DIFFERENT_DATA
 from verify.tasks.match import Match
 from verify.types import Claim, Interval, Measurement, Rung, Score, Unit, Verdict, VerdictKind
@@ -63,7 +64,8 @@ def judge(claim: Claim, match: Match, measurement: Measurement, tolerance: float
 def unmeasurable(claim: Claim, match: Match, measurement: Measurement | None = None) -> Verdict:
     """The verdict on a claim whose metric this task's kind does not give."""
     kind = match.task.kind if match.task else "this task"
-    known = sorted(measurement.scores) if measurement else sorted(METRICS)
+    possible = measured_for(match.task.kind) if match.task else tuple(METRICS)
+    known = sorted(measurement.scores) if measurement else possible
     undefined = next((note for note in (measurement.notes if measurement else ()) if claim.metric in note), None)
     if _wrong_scale(claim, claim.metric):
         undefined = f"The card gives {claim.metric} as a percentage ({claim.literal}), which is no scale of it."
@@ -125,14 +127,24 @@ def failed(claim: Claim, match: Match, error: VerifyError, retry: str) -> Verdic
 
 
 def _readings(claim: Claim, measurement: Measurement, tolerance: float) -> list[_Reading]:
-    names = readings(claim.metric, measurement.scores)
     found = []
-    for name in names:
+    for name in readings(claim.metric, measurement.scores):
         score = measurement.scores.get(name)
         if score is not None and math.isfinite(score.value) and not _wrong_scale(claim, name):
+            score = _in_form(claim.metric, name, score)
             interval = allowed(claim, score.budget + tolerance)
             found.append(_Reading(name, score, score.value * claim.scale, interval))
     return found
+
+
+def _in_form(claimed: str, name: str, score: Score) -> Score:
+    """The score in the form that the claim prints, such as an error rate for an accuracy."""
+    if claimed == name or claimed not in FORMS:
+        return score
+    value = FORMS[claimed].value
+    moved = [value(max(score.value + way * score.budget, 0.0)) for way in (-1, 1)]
+    turned = value(score.value)
+    return Score(turned, score.n, budget=max(abs(one - turned) for one in moved))
 
 
 def _wrong_scale(claim: Claim, metric: str) -> bool:
@@ -183,7 +195,8 @@ def _reproduced(
     else:
         rule = "within rounding and numerical noise"
         why = f"{_value(claim, reading.measured)} differs by no more than numerical noise explains"
-    read = f" (read as {reading.metric})" if reading.metric != claim.metric else ""
+    how = "computed from" if claim.metric in FORMS else "read as"
+    read = f" ({how} {reading.metric})" if reading.metric != claim.metric else ""
     return _verdict(
         VerdictKind.REPRODUCED,
         claim,
@@ -196,8 +209,8 @@ def _reproduced(
 
 
 def _differs(claim: Claim, match: Match, measurement: Measurement, reading: _Reading) -> Verdict:
-    better = METRICS[reading.metric].greater_is_better if reading.metric in METRICS else True
-    overstated = (reading.measured < claim.value) == better
+    meant = FORMS.get(claim.metric) or METRICS.get(reading.metric)
+    overstated = (reading.measured < claim.value) == (meant is None or meant.greater_is_better)
     size = _size(claim, abs(reading.measured - claim.value))
     measured = (
         f"The card says {claim.literal}; all {measurement.n} examples of {measurement.split} give "

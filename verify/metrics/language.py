@@ -30,9 +30,9 @@ def metrics(predictions: LikelihoodPredictions) -> Mapping[str, Additive]:
 
     loss is the negative log-likelihood per scored token (nats) and perplexity its exp; word_perplexity and
     byte_perplexity divide by the words and bytes of the texts instead, which makes models with other tokenisers
-    comparable; bits_per_byte is log2 of byte_perplexity. The definitions are those of lm-evaluation-harness, whose
-    perplexity of a last word (LAMBADA) is word_perplexity here. accuracy is the share of scored tokens that were the
-    most likely; where a row is a word, not a document, the share of rows all of whose tokens were.
+    comparable; bits_per_byte is log2 of byte_perplexity. accuracy is the share of scored tokens that were the most
+    likely. Where a row is a word, not a document (LAMBADA), perplexity is that per word, and accuracy the share of rows
+    all of whose tokens were the most likely: the definitions of lm-evaluation-harness.
 
     A perplexity beyond the range of float64, and one without a token, word or byte to divide by, is undefined.
     """
@@ -42,7 +42,7 @@ def metrics(predictions: LikelihoodPredictions) -> Mapping[str, Additive]:
     whole = predictions.unit != "document"
     rates: Mapping[str, tuple[Floats, Callable[[Floats], Floats]]] = {
         "loss": (by_tokens, ratio),
-        "perplexity": (by_tokens, exp_of_ratio),
+        "perplexity": (by_words if whole else by_tokens, exp_of_ratio),
         "word_perplexity": (by_words, exp_of_ratio),
         "byte_perplexity": (by_bytes, exp_of_ratio),
         "bits_per_byte": (by_bytes, bits_of_ratio),
@@ -51,7 +51,7 @@ def metrics(predictions: LikelihoodPredictions) -> Mapping[str, Additive]:
         **{name: Additive(statistics, value) for name, (statistics, value) in rates.items()},
         "accuracy": share_of(predictions.hits == predictions.tokens)
         if whole
-        else Additive(_per(predictions.hits, predictions.tokens), ratio),
+        else Additive(_per(predictions.hits, predictions.tokens), ratio, is_share=True),
     }
 
 

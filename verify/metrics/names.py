@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from verify.errors import UsageError
@@ -143,23 +143,3 @@ def find(name: str) -> Metric:
     if name not in METRICS:
         raise UsageError(f'There is no metric "{name}". {suggestion(name, METRICS)}')
     return METRICS[name]
-
-
-def readings(name: str, measured: Collection[str]) -> tuple[str, ...]:
-    """Return which of the metrics ``measured`` a metric's name can mean, the standard reading first.
-
-    A bare "f1" on two classes is by default the F1 of label 1, in scikit-learn and `evaluate` alike. On more classes
-    both of them refuse to average unasked, so no order among macro, weighted and micro is standard. Where a metric of
-    just that name is measured (the F1 of entities, or of answers), it is what is meant, and every name outside of this
-    package's has one reading, itself.
-    """
-    bare = name.removesuffix("_micro")
-    if name not in measured and bare in measured and bare in _AVERAGED:
-        return (bare,)  # of entities the micro average is the standard one, and has no other name
-    if name in measured or name not in _AVERAGED:
-        return (name,)
-    return tuple(
-        f"{name}_{average}"
-        for average in ("binary", "macro", "weighted", "micro", "samples")
-        if f"{name}_{average}" in measured
-    )

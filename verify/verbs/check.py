@@ -18,7 +18,7 @@ from verify.config import VerifyConfig, worst
 from verify.errors import UsageError, VerifyError
 from verify.judge.compare import failed, impossible, judge, no_task, unmeasurable
 from verify.measure import FOREIGN, Cell, Subject, check_metrics, measure
-from verify.metrics.names import METRICS
+from verify.metrics.meanings import is_measured_for
 from verify.report.export import check_object
 from verify.report.progress import ProgressView
 from verify.report.terminal import show_verdicts, summary
@@ -135,7 +135,7 @@ def _cells(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig) 
 
 
 def _is_measurable(claim: Claim, task: TaskSpec) -> bool:
-    return claim.metric in METRICS or any(name.startswith(FOREIGN) for name in task.metrics)
+    return is_measured_for(claim.metric, task.kind) or any(name.startswith(FOREIGN) for name in task.metrics)
 
 
 def _measured(

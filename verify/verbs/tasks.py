@@ -7,17 +7,18 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from verify.config import compose_config
 from verify.errors import UsageError
-from verify.measure import check_metrics
-from verify.tasks.data import Examples
+from verify.tasks.kinds import KINDS
 from verify.tasks.registry import Registry, load_registry
 from verify.types import TaskSpec
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from verify.tasks.data import Examples
 
 ROWS_TO_TRY = 3
 
@@ -26,41 +27,54 @@ def run(action: str, name: str | None, overrides: Sequence[str]) -> int:
     """Carry out one action. Raises UsageError for an unknown task or a wrong task file."""
     config = compose_config(None, overrides)
     registry = load_registry(config.task_path)
-    console = Console(file=sys.stdout, highlight=False)
     if action == "list":
-        _list(registry, console)
+        _list(registry)
         return 0
     task = registry.find(name or "")
     if action == "show":
         sys.stdout.write(f"# {task.file}\n{Path(task.file).read_text(encoding='utf-8')}")
         return 0
-    check_metrics(task)
-    _check(task, config.override.split or task.dataset.split, console)
+    _check(task, config.override.split or task.dataset.split)
     return 0
 
 
-def _list(registry: Registry, console: Console) -> None:
-    table = Table()
-    for column in ("task", "kind", "data set", "split", "rows", "metrics"):
-        table.add_column(column, justify="right" if column == "rows" else "left", overflow="fold")
-    for task in registry.values():
-        source = task.dataset
-        data = source.path + (f" {source.name}" if source.name else "")
-        rows = task.rows.get(source.split)
-        cells = (task.name, task.kind, data, source.split, str(rows or "?"), ", ".join(task.metrics))
-        table.add_row(*(escape(cell) for cell in cells))
-    console.print(table)
+def _list(registry: Registry) -> None:
+    """One line for each task, kind by kind, in columns that neither wrap nor are cut: lines are for grep, too."""
+    lines = []
+    for kind in KINDS.values():
+        rows = [_row(task) for task in registry.values() if task.kind == kind.name]
+        if rows:
+            lines += [f"{kind.name}: {kind.summary} ({len(rows)})", *_aligned(rows), ""]
+    sys.stdout.write("\n".join([*lines, f"{len(registry)} tasks. One of them: verify tasks show NAME", ""]))
 
 
-def _check(task: TaskSpec, split: str, console: Console) -> None:
+def _row(task: TaskSpec) -> tuple[str, ...]:
+    source = task.dataset
+    data = source.path + (f" {source.name}" if source.name else "")
+    rows = task.rows.get(source.split)
+    return task.name, data, source.split, f"{rows:,} rows" if rows else "rows not stated", ", ".join(task.metrics)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _check(task: TaskSpec, split: str) -> None:
     """Load three rows, render them, and send a tiny untrained model over them through the whole path."""
+    from rich.console import Console
+    from rich.markup import escape
+
     from verify.engine.job import Job
     from verify.engine.run import run as run_job
     from verify.engine.stub import save_stub
+    from verify.measure import check_metrics
     from verify.metrics.registry import measure
     from verify.store import PREDICTIONS, RunFolder
     from verify.tasks.data import load_examples
 
+    check_metrics(task)
+    console = Console(file=sys.stdout, highlight=False)
     examples = load_examples(task, split, first=ROWS_TO_TRY)
     if len(examples) == 0:
         raise UsageError(f"{task.file}: the split {split} holds no rows. Choose another with override.split=NAME.")
@@ -86,6 +100,9 @@ def _check(task: TaskSpec, split: str, console: Console) -> None:
 
 
 def _rendered(task: TaskSpec, split: str, examples: Examples) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=f"{task.name}, {split}: the first {len(examples)} rows", title_justify="left")
     columns = {role: examples.column(role) for role in examples.columns}
     for role, column in examples.columns.items():
