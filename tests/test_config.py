@@ -56,6 +56,48 @@ def test_settings_are_composed_in_groups_and_one_by_one():
     assert (config.override.split, config.results) == ("test", "my results")
 
 
+def test_a_budget_and_the_ways_to_run_are_settings():
+    config = compose_config("m", ["budget=2.5", "engine.precision=adaptive", "engine.processes=2"])
+    assert (config.budget, config.engine.precision, config.engine.processes) == (2.5, "adaptive", 2)
+    assert compose_config("m", ["budget=null", "engine.device_map=sequential"]).engine.device_map == "sequential"
+    assert compose_config("m", ["budget=1"]).budget == 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["budget=0"], "budget=0.0: must be a number of minutes above 0"),
+        (["budget=-1"], "budget=-1.0: must be a number of minutes above 0"),
+        (["budget=inf"], "above 0"),
+        (["budget=nan"], "above 0"),
+        (["budget=ten"], "budget=ten: must be a number"),
+        (["engine.precision=adaptiv"], 'Did you mean "adaptive"? Allowed: adaptive, exact.'),
+        (["engine.precision=bf16"], "Allowed: adaptive, exact."),
+        (["engine.precision=adaptive", "engine.dtype=bfloat16"], "leave engine.dtype=bfloat16 out"),
+        (["engine.precision=adaptive", "engine.device_map=auto"], "leave engine.device_map out"),
+        (["engine.device_map=cuda"], "Allowed: auto, balanced, balanced_low_0, sequential."),
+        (["engine.device_map=auto", "engine.processes=2"], "leave engine.processes=1"),
+    ],
+)
+def test_ways_to_run_that_do_not_exist_or_do_not_go_together_are_refused(overrides, words):
+    message = error_of(*overrides)
+    assert words in message
+    assert "\n" not in message
+
+
+def test_memory_is_given_to_devices_by_number_and_by_name():
+    config = compose_config("m", ["engine.device_map=auto", "engine.max_memory={0:20GiB,1:7.5GB,cpu:60GiB}"])
+    assert config.engine.max_memory == {0: "20GiB", 1: "7.5GB", "cpu": "60GiB"}
+    assert "engine.device_map=auto" in error_of("engine.max_memory={0:20GiB}")
+
+
+@pytest.mark.parametrize("memory", ["3", "[a]", "{0:5}", "{gpu:2GB}", "{cpu:{a:b}}", "cpu:60GiB"])
+def test_memory_that_is_no_size_of_a_device_is_refused(memory):
+    message = error_of("engine.device_map=auto", f"engine.max_memory={memory}")
+    assert message.startswith("engine.max_memory=")
+    assert "'engine.max_memory={0:20GiB,cpu:60GiB}'" in message
+
+
 def test_the_built_in_suite():
     suite = compose_config(None, ["suite=sentiment"]).suite
     assert suite.models

@@ -52,7 +52,7 @@ class EngineConfig:
     dtype: str = "float32"  # float32, bfloat16, float16, native (as the checkpoint states)
     precision: str = "exact"  # exact, or adaptive: bfloat16 first, then float32 wherever that could decide otherwise
     device_map: str | None = None  # auto: spread a model that is too large for one device
-    max_memory: dict[str, str] | None = None  # for a device map: device number, cpu or disk → a size such as 20GiB
+    max_memory: Any = None  # for a device map: a mapping from GPU number, cpu or disk to a size such as 20GiB
     batch_size: int | None = None  # examples per batch; null: as many as fit the token budget
     token_budget: int | None = None  # padded tokens (or images) per batch; null: chosen for the device
     processes: int = 1  # worker processes, one per device or sharing the CPU's cores
@@ -262,12 +262,19 @@ def _check_values(config: VerifyConfig) -> None:
         raise UsageError(
             f"engine.precision=adaptive gives the predictions of float32; leave engine.dtype={config.engine.dtype} out."
         )
+    if config.engine.precision == "adaptive" and config.engine.device_map is not None:
+        raise UsageError(
+            "engine.precision=adaptive runs a second copy of the model, which a device map cannot spread: leave "
+            "engine.device_map out, or choose engine.dtype=bfloat16 for half the memory."
+        )
     if config.engine.device_map not in (None, *DEVICE_MAPS):
         raise UsageError(f"engine.device_map={config.engine.device_map}: {suggestion('', DEVICE_MAPS)}")
     if config.engine.device_map is not None and config.engine.processes > 1:
         raise UsageError("engine.device_map spreads one model over every device: leave engine.processes=1.")
-    if config.engine.max_memory is not None and config.engine.device_map is None:
-        raise UsageError("engine.max_memory bounds a device map: add engine.device_map=auto.")
+    if config.engine.max_memory is not None:
+        _check_memory(config.engine.max_memory)
+        if config.engine.device_map is None:
+            raise UsageError("engine.max_memory bounds a device map: add engine.device_map=auto.")
     if config.budget is not None and not 0 < config.budget < float("inf"):
         raise UsageError(f"budget={config.budget}: must be a number of minutes above 0.")
     for name, value, least in (
@@ -295,6 +302,19 @@ def _check_values(config: VerifyConfig) -> None:
     if not 0 <= config.policy.tolerance < 1:
         raise UsageError(
             f"policy.tolerance={config.policy.tolerance}: must be a fraction from 0 to 1 (0.001 is a tenth of a point)."
+        )
+
+
+def _check_memory(memory: Any) -> None:
+    """OmegaConf has no type for a mapping that may be absent and whose keys are numbers and words."""
+    known = isinstance(memory, dict) and all(
+        re.fullmatch(r"\d+|cpu|disk|mps", str(device)) and re.fullmatch(r"\d+(\.\d+)?[KMGT]i?B", str(size))
+        for device, size in memory.items()
+    )
+    if not known:
+        raise UsageError(
+            f"engine.max_memory={memory}: must give sizes to devices, in quotes because of the braces: "
+            "'engine.max_memory={0:20GiB,cpu:60GiB}'."
         )
 
 

@@ -196,7 +196,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig) -> Job:
         token_budget=engine.token_budget,
         device=engine.device,
         device_map=engine.device_map,
-        max_memory=engine.max_memory,
+        max_memory={str(device): str(size) for device, size in (engine.max_memory or {}).items()} or None,
         processes=engine.processes,
         threads=min(engine.threads or cores_each, cores_each),
     )
@@ -216,7 +216,8 @@ def _is_complete(folder: RunFolder, selection: Mapping[str, Any], config: Verify
 
 def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mapping[str, float]) -> Measurement:
     """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
-    from verify.metrics.flips import flip_budget
+    from verify.engine.adaptive import CALIBRATION
+    from verify.metrics.flips import draft_budget, flip_budget
     from verify.metrics.registry import measure as score_all
     from verify.metrics.registry import recorded_settings
 
@@ -232,10 +233,8 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     probe = folder.predictions(PROBE, rows, settings) or subset(predictions, np.zeros(len(predictions), dtype=bool))
     budgets, flips = flip_budget(predictions, probe, scores, settings)
     if draft := folder.predictions(DRAFT, rows, settings):
-        from verify.metrics.flips import VALUES
-
-        low, _ = flip_budget(predictions, draft, scores, settings)
-        budgets = {name: max(budget, low[name]) if name in VALUES else budget for name, budget in budgets.items()}
+        low = draft_budget(predictions, draft, rows[:CALIBRATION], scores, settings)
+        budgets = {name: budget + low.get(name, 0.0) for name, budget in budgets.items()}
     scores = {name: replace(score, budget=budgets.get(name, 0.0)) for name, score in scores.items()}
     for name in task.metrics:
         if name.startswith(FOREIGN):
@@ -287,6 +286,7 @@ _KEPT = (
     "dtype",
     "precision",
     "certificate",
+    "attention",
     "processes",
     "threads",
     "versions",

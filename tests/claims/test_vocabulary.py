@@ -21,6 +21,17 @@ from verify.errors import UsageError
         ("Mse", "mse", None),
         ("acc_norm", "acc_norm", None),
         ("Top-5 Accuracy", "top5_accuracy", None),
+        ("HasAns_exact", "has_answer_exact_match", None),
+        ("NoAns_f1", "no_answer_f1", None),
+        ("eval_exact", "exact_match", None),
+        ("best_exact", "best_exact_match", None),
+        ("F1 (samples)", "f1_samples", None),
+        ("Subset Accuracy", "accuracy", None),
+        ("Spearman Cosine", "spearman", None),
+        ("cosine_spearman", "spearman", None),
+        ("cos_sim_pearson", "pearson", None),
+        ("pearson_manhattan", "manhattan_pearson", None),
+        ("Word Perplexity", "word_perplexity", None),
     ],
 )
 def test_labels_of_cards_have_one_canonical_name(label, metric, split):

@@ -150,6 +150,42 @@ def test_a_bare_f1_that_fits_another_average_alone_is_underspecified(scores):
     assert found.measured == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize(
+    ("metric", "literal", "unit", "scores", "expected", "measured"),
+    [
+        ("error_rate", "0.090", Unit.FRACTION, {"accuracy": 0.91}, "reproduced", 0.09),
+        ("error_rate", "8.0", Unit.PERCENT, {"accuracy": 0.91}, "overstated", 9.0),
+        ("error_rate", "0.11", Unit.FRACTION, {"accuracy": Score(0.91, 100, budget=0.02)}, "reproduced", 0.09),
+        ("rmse", "1.414", Unit.RAW, {"mse": 2.0}, "reproduced", 2**0.5),
+        ("rmse", "1.300", Unit.RAW, {"mse": 2.0}, "overstated", 2**0.5),
+        ("rmse", "1.300", Unit.RAW, {"mse": Score(2.0, 100, budget=0.5)}, "reproduced", 2**0.5),
+        ("wip", "0.6", Unit.FRACTION, {"wil": 0.5}, "overstated", 0.5),
+    ],
+)
+def test_a_number_that_follows_from_a_measured_one_is_judged(metric, literal, unit, scores, expected, measured):
+    found = verdict(literal, scores, metric, unit)
+    assert (found.kind, found.measured) == (expected, pytest.approx(measured))
+    if found.kind is VerdictKind.REPRODUCED:
+        assert "computed from" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("metric", "literal", "unit", "score", "expected"),
+    [
+        ("bleu", "34.2", Unit.PERCENT, 0.3421, "reproduced"),
+        ("bleu", "0.342", Unit.FRACTION, 0.3421, "reproduced"),
+        ("bleu", "36.2", Unit.PERCENT, 0.3421, "overstated"),
+        ("rouge1", "41.23", Unit.PERCENT, 0.41234, "reproduced"),
+        ("wer", "12.3", Unit.PERCENT, 0.1231, "reproduced"),
+        ("wer", "0.123", Unit.FRACTION, 0.1231, "reproduced"),
+        ("wer", "10.3", Unit.PERCENT, 0.1231, "overstated"),
+        ("wer", "1.04", Unit.FRACTION, 1.042, "reproduced"),
+    ],
+)
+def test_scores_are_compared_on_the_scale_that_the_card_prints(metric, literal, unit, score, expected):
+    assert kind(literal, {metric: score}, metric, unit) == expected
+
+
 def test_a_bare_f1_that_every_average_fits_is_reproduced():
     assert kind("0.8", {"f1_macro": 0.79, "f1_weighted": 0.81, "f1_micro": 0.80}, "f1") == "reproduced"
 

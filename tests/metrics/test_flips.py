@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from verify.errors import EngineError
-from verify.metrics.flips import NEAR_TIES, flip_budget, top_two
+from verify.metrics.flips import NEAR_TIES, draft_budget, flip_budget, top_two
 from verify.metrics.registry import measure
 from verify.predictions import LabelPredictions
 
@@ -190,3 +190,54 @@ def test_top_two_prefers_the_first_column_in_a_tie():
     first, second, margin = top_two(np.array([[1, 3, 3], [2, 0, 2]], np.float32))
     assert (first.tolist(), second.tolist(), margin.tolist()) == ([1, 0], [2, 2], [0, 0])
     assert top_two(np.array([[4.0]], np.float32))[2].tolist() == [np.inf]
+
+
+def adapted(exact, seed, *, drift=0.0, noise=0.01, sample=128):
+    """A run whose first rows and narrow decisions are exact, and whose others come from a draft that errs."""
+    generator = np.random.default_rng(1000 + seed)
+    error = generator.normal(0, noise, exact.logits.shape) + drift * exact.logits
+    draft = replace(exact, logits=(exact.logits + error).astype(np.float32))
+    _, _, margin = top_two(draft.logits)
+    is_exact = (np.arange(len(exact)) < sample) | (margin <= 2 * np.ptp(error, axis=1).max())
+    mixed = np.where(is_exact[:, None], exact.logits, draft.logits)
+    return replace(exact, logits=mixed), draft, is_exact
+
+
+@pytest.mark.parametrize(("drift", "noise"), [(0.0, 0.01), (0.01, 0.001), (0.005, 0.01)])
+def test_a_loss_stays_inside_the_budget_of_a_draft_whether_its_errors_cancel_or_add_up(drift, noise):
+    inside, sizes, off = 0, [], []
+    for seed in range(60):
+        exact = run_of(1500, 3, seed)
+        run, draft, is_exact = adapted(exact, seed, drift=drift, noise=noise)
+        assert 0.05 < is_exact.mean() < 0.9
+        scores, truth = measure(run)[0], measure(exact)[0]
+        budget = draft_budget(run, draft, np.arange(128), scores)["loss"]
+        off.append(abs(scores["loss"].value - truth["loss"].value))
+        inside += off[-1] <= budget
+        sizes.append(budget)
+        assert scores["accuracy"].value == truth["accuracy"].value
+    assert inside >= 58
+    assert np.median(sizes) < 12 * max(off), "it is no licence"
+
+
+def test_a_draft_of_which_nothing_was_taken_over_adds_nothing():
+    exact = run_of(100, 3, seed=1)
+    run, draft, is_exact = adapted(exact, 1, noise=5.0)
+    assert is_exact.all()
+    assert draft_budget(run, draft, np.arange(50), measure(run)[0]) == {"loss": 0.0}
+
+
+def test_a_draft_adds_nothing_to_metrics_of_certain_decisions():
+    exact = run_of(1500, 3, seed=2)
+    run, draft, _ = adapted(exact, 2)
+    assert set(draft_budget(run, draft, np.arange(128), measure(run)[0])) == {"loss"}
+
+
+def test_the_places_that_top5_counts_are_allowed_what_the_draft_shows():
+    exact = run_of(1500, 9, seed=3)
+    run, draft, _ = adapted(exact, 3, noise=0.02)
+    scores, truth = measure(run)[0], measure(exact)[0]
+    budget = draft_budget(run, draft, np.arange(128), scores)["top5_accuracy"]
+    quiet, _ = flip_budget(run, part_of(run, []), scores)
+    assert budget > 2 * quiet["top5_accuracy"]
+    assert abs(scores["top5_accuracy"].value - truth["top5_accuracy"].value) <= budget

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from verify.errors import DataError, EngineError, UsageError
-from verify.metrics.names import METRICS, find, readings
+from verify.metrics.names import METRICS, find
 from verify.metrics.registry import class_count, measure
 from verify.predictions import LabelPredictions
 from verify.types import Unit
@@ -34,26 +34,6 @@ def test_every_name_says_where_it_is_measured_and_which_way_is_better():
     assert raw == {"mse", "mae", "loss", *perplexities}
     rates = {"wer", "cer", "mer", "wil", "ser", "ter", "hamming_loss"}
     assert {name for name, metric in METRICS.items() if not metric.greater_is_better} == raw | rates
-
-
-CLASSES_2 = ("accuracy", *(f"f1_{average}" for average in ("micro", "binary", "macro", "weighted")))
-
-
-@pytest.mark.parametrize(
-    ("name", "measured", "expected"),
-    [
-        ("f1", CLASSES_2, ("f1_binary", "f1_macro", "f1_weighted", "f1_micro")),
-        ("f1", ("f1_weighted", "f1_micro", "f1_macro"), ("f1_macro", "f1_weighted", "f1_micro")),
-        ("f1", ("f1", "f1_macro", "exact_match"), ("f1",)),
-        ("f1_micro", ("f1", "f1_macro"), ("f1",)),
-        ("f1_micro", CLASSES_2, ("f1_micro",)),
-        ("recall", CLASSES_2, ()),
-        ("accuracy", CLASSES_2, ("accuracy",)),
-        ("a module's own key", (), ("a module's own key",)),
-    ],
-)
-def test_readings_of_a_name(name, measured, expected):
-    assert readings(name, measured) == expected
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_spelling():

@@ -94,3 +94,62 @@ def test_an_empty_pass_says_nothing():
     with ProgressView(["m"], Console(file=stream)) as view:
         view.emit(rows(0, total=0))
     assert stream.getvalue() == ""
+
+
+ESTIMATE = {
+    "event": "estimate",
+    "pass": "predictions",
+    "rank": 0,
+    "examples": 12_345,
+    "tokens": 1_234_567,
+    "seconds": 75.0,
+    "memory": 1_640_000_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "about 0 s"), (75.0, "about 75 s"), (130.0, "about 2 minutes"), (7260.0, "121 minutes")],
+)
+def test_the_estimate_is_one_line_with_its_units(clock, seconds, words):
+    stream = io.StringIO()
+    with ProgressView(["org/model on sst2"], Console(file=stream, width=200)) as view:
+        view.emit({**ESTIMATE, "seconds": seconds})
+        view.emit(rows(5))
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("org/model on sst2: examples: 12,345 examples, 1,234,567 tokens, about ")
+    assert first.endswith("1.6 GB of memory")
+    assert words in first
+    assert second.startswith("org/model on sst2: examples 5 of 100")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("draft", "low precision: "), ("probe", "second configuration: "), ("other", "other: ")]
+)
+def test_the_estimate_says_of_which_pass_it_is(clock, kind, words):
+    stream = io.StringIO()
+    with ProgressView(["m"], Console(file=stream, width=200)) as view:
+        view.emit({**ESTIMATE, "pass": kind})
+    assert stream.getvalue().startswith(f"m: {words}")
+
+
+def test_an_estimate_stays_on_a_terminal(clock):
+    stream = io.StringIO()
+    with ProgressView(["m"], Console(file=stream, width=200, force_terminal=True)) as view:
+        view.emit(rows(4))
+        view.emit(ESTIMATE)
+        view.emit(rows(9))
+    assert "12,345 examples" in stream.getvalue()
+
+
+def test_each_measurement_has_its_own_title_and_counts(clock):
+    stream = io.StringIO()
+    with ProgressView(["m on a", "m on b"], Console(file=stream, width=200)) as view:
+        view.emit({"cell": 0, **rows(100)})
+        clock.now += 20
+        view.emit({"cell": 1, **rows(3)})
+        view.emit({"cell": 1, **ESTIMATE})
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("m on a: examples 100 of 100")
+    assert lines[1].startswith("m on b: examples 3 of 100")
+    assert lines[2].startswith("m on b: examples: 12,345 examples")

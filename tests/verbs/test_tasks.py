@@ -1,10 +1,15 @@
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from builders import DEMO, sentences, write_parquet, write_task
 
 from verify.cli import main
+from verify.tasks.kinds import KINDS
 
+ROOT = Path(__file__).parents[2]
 TEXTS = sentences(10)
 
 
@@ -12,12 +17,25 @@ def said(capsys) -> str:
     return re.sub(r"[\s│]+", " ", capsys.readouterr().out)
 
 
-def test_list_shows_built_in_tasks_and_ones_own(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_list_shows_built_in_tasks_and_ones_own_a_line_each(capsys):
     assert main(["tasks", "list", f"task_path=[{DEMO / 'tasks'}]"]) == 0
-    text = said(capsys)
-    assert "digits image-classification parquet test 899 accuracy" in text
-    assert "sst2 sequence-classification nyu-mll/glue sst2 validation 872 accuracy" in text
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "digits parquet test 899 rows accuracy" in lines
+    assert "sst2 nyu-mll/glue sst2 validation 872 rows accuracy" in lines
+    kinds = [line.partition(":")[0] for line in lines if line.partition(":")[0] in KINDS]
+    assert kinds == list(KINDS)
+    assert lines.index("sst2 nyu-mll/glue sst2 validation 872 rows accuracy") < next(
+        place for place, line in enumerate(lines) if line.startswith("token-classification: ")
+    )
+
+
+def test_list_and_show_load_nothing_heavy():
+    code = (
+        "import sys\nfrom verify.cli import main\nmain(['tasks', 'list'])\nmain(['tasks', 'show', 'sst2'])\n"
+        "print([name for name in ('torch', 'transformers', 'datasets', 'numpy', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_show_prints_the_file(capsys):

@@ -79,13 +79,14 @@ def _portions(count: int, *, everything: bool) -> Iterator[int]:
 
 def _run_portion(loop: Loop, rows: NDArray[np.int64], model: Any, low: Any, emit: Emit) -> Certificate | None:
     """Bring the predictions of ``rows`` up to date; None if the time ran out before the end."""
-    folder = loop.folder
-    if not loop.over(np.setdiff1d(rows, folder.examples(DRAFT)), DRAFT, emit, model=low):
+    folder, size = loop.folder, loop.job.batch_size
+    if not loop.over(np.setdiff1d(rows, folder.examples(DRAFT)), DRAFT, emit, model=low, batch_size=size):
         return None
     wanted, exact = rows[:CALIBRATION], np.empty(0, dtype=np.int64)
+    _give_up(loop, np.intersect1d(wanted, _certificate(folder, rows)[2]))
     while True:
         missing = np.setdiff1d(wanted, folder.examples(PREDICTIONS))
-        if len(missing) and not loop.over(missing, PREDICTIONS, emit, model=model):
+        if len(missing) and not loop.over(missing, PREDICTIONS, emit, model=model, batch_size=size):
             return None
         exact = np.union1d(exact, missing)
         certificate, doubtful, taken = _certificate(folder, rows)

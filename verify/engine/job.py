@@ -94,10 +94,12 @@ class Prepared:
 
     An example is one *unit* of work, or several (the windows of a long text). ``lengths`` [U] is the cost of each unit,
     in tokens (1 for an image), and ``owner`` [U], ascending, the position of its example within the selection (None:
-    one unit an example). ``collate`` turns units into padded inputs on the CPU and may be called from another thread;
-    ``forward`` takes the model and those inputs on the device, in inference mode, and returns one output for each unit;
-    ``rows`` takes positions and, for each of them, the list of its units' outputs, and returns the columns of the
-    family but for ``example``.
+    one unit an example). A batch costs its tokens, padding included, of which it has ``token_budget`` at most, and
+    ``batch_overhead`` more (None: so many that batches are as few as can be, as where a batch takes many steps).
+    ``collate`` turns units into padded inputs on the CPU and may be called from another thread; ``forward`` takes the
+    model and those inputs on the device, in inference mode, and returns one output for each unit; ``rows`` takes
+    positions and, for each of them, the list of its units' outputs, and returns the columns of the family but for
+    ``example``.
 
     ``info`` joins run.json and is handed to the family's predictions and metrics (label names, scheme …);
     ``settings`` and ``notes`` say what preprocessing was applied.
@@ -114,3 +116,4 @@ class Prepared:
     notes: tuple[str, ...] = ()
     owner: NDArray[np.int64] | None = None
     forward: Callable[[Any, Mapping[str, Any]], Iterable[Any]] = logits_of
+    batch_overhead: int | None = None

@@ -63,14 +63,13 @@ class Worker:
         command = [sys.executable, "-m"]
         if first.processes > 1:
             command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(first.processes), "-m"]
-        environment = {**_WAITING, **_MEMORY, **alone(os.environ), "OMP_NUM_THREADS": str(first.threads)}
         with _opened(self._log) as log:
             self._process = subprocess.Popen(
                 [*command, "verify.engine.worker", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment,
+                env=worker_environment(first.threads),
                 start_new_session=True,
                 text=True,
                 encoding="utf-8",
@@ -145,6 +144,11 @@ def _opened(file: Path) -> IO[bytes]:
         return file.open("wb")
     except OSError as error:
         raise cannot_write(file, error) from error
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a worker that computes with so many threads; what the user has set goes before ours."""
+    return {**_WAITING, **_MEMORY, **alone(os.environ), "OMP_NUM_THREADS": str(threads)}
 
 
 def _events(stream: IO[str] | None) -> Iterator[dict[str, Any]]:

@@ -160,7 +160,12 @@ class Loop:
             first, last = self._first_unit[positions], self._first_unit[positions + 1]
             units = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)]) if len(first) else first
             lengths = self.prepared.lengths[units]
-            for batch in make_batches(lengths, token_budget=self.token_budget, batch_size=batch_size):
+            for batch in make_batches(
+                lengths,
+                token_budget=self.token_budget,
+                batch_size=batch_size,
+                overhead=self.prepared.batch_overhead,
+            ):
                 yield units[batch]
 
     def _collated(self, units: NDArray[np.int64]) -> Any:

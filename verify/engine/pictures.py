@@ -19,12 +19,12 @@ def picture(value: Any, folder: Path | None, place: str) -> Any:
         return value
     stored = value if isinstance(value, Mapping) else {"bytes" if isinstance(value, bytes) else "path": value}
     content, path = stored.get("bytes"), stored.get("path")
-    if not isinstance(content, bytes) and not isinstance(path, str):
-        raise DataError(
-            f"The column {place} holds {type(value).__name__}, where an image is expected. Correct columns.image in "
-            "the task file."
-        )
     if not isinstance(content, bytes):
+        if not isinstance(path, str):
+            raise DataError(
+                f"The column {place} holds {type(value).__name__}, where an image is expected. Correct columns.image "
+                "in the task file."
+            )
         path = str(folder / path) if folder is not None else path
         if not Path(path).is_file():
             raise DataError(f"The image {place}: there is no file {path}. Correct the path, or columns.image.")

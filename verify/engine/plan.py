@@ -1,7 +1,7 @@
 """The order of examples and the composition of batches.
 
 Examples come in a seeded random permutation, fixed in advance, so that the first n of them are a fair sample of the
-split. Within a block of that order they are sorted by length, and batches are filled up to a budget of padded tokens:
+split. Within a block of that order they are sorted by length and cut into batches within a budget of padded tokens:
 with realistic text lengths this avoids most padding work (measured 4.7 times the throughput of unsorted batches of 32).
 """
 
@@ -48,20 +48,44 @@ def share(costs: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
 
 
 def make_batches(
-    lengths: Sequence[int] | NDArray[np.int64], *, token_budget: int, batch_size: int | None = None
+    lengths: Sequence[int] | NDArray[np.int64],
+    *,
+    token_budget: int,
+    batch_size: int | None = None,
+    overhead: int | None = None,
 ) -> list[NDArray[np.int64]]:
     """Group the positions 0 … len(lengths)−1 into batches, longest first.
 
-    A batch holds ``batch_size`` positions, or, when that is None, as many as fit ``token_budget`` once padded to the
-    longest of them (always at least one). Every position stands in exactly one batch.
+    A batch holds ``batch_size`` positions, or, when that is None, at most as many as fit ``token_budget`` once padded
+    to the longest of them (always at least one). Then the batches are those that cost least together: a batch costs its
+    tokens, padding included, and ``overhead`` tokens more (None: as many as a full batch, which makes them few). Every
+    position stands in exactly one batch.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     ordered = np.argsort(-lengths, kind="stable").astype(np.int64)
-    batches: list[NDArray[np.int64]] = []
-    position = 0
-    while position < len(ordered):
-        longest = max(int(lengths[ordered[position]]), 1)
-        size = batch_size or max(token_budget // longest, 1)
-        batches.append(ordered[position : position + size])
-        position += size
+    if batch_size is not None:
+        return [ordered[begin : begin + batch_size] for begin in range(0, len(ordered), batch_size)]
+    longest = np.maximum(lengths[ordered], 1)
+    ends = _cheapest_ends(longest, token_budget, token_budget if overhead is None else overhead)
+    batches, begin = [], 0
+    while begin < len(ordered):
+        batches.append(ordered[begin : ends[begin]])
+        begin = int(ends[begin])
     return batches
+
+
+def _cheapest_ends(lengths: NDArray[np.int64], token_budget: int, overhead: int) -> NDArray[np.int64]:
+    """For descending ``lengths`` [n], where a batch that begins at each position ends best [n], found from the last on.
+
+    O(n · m) for batches of up to m positions.
+    """
+    count = len(lengths)
+    ends, costs = np.empty(count, dtype=np.int64), np.zeros(count + 1, dtype=np.int64)
+    for begin in range(count - 1, -1, -1):
+        length = int(lengths[begin])
+        most = min(max(token_budget // length, 1), count - begin)
+        # from the largest batch to the smallest, so that among equals the largest is taken
+        candidates = costs[begin + 1 : begin + 1 + most][::-1] + length * np.arange(most, 0, -1)
+        best = int(candidates.argmin())
+        ends[begin], costs[begin] = begin + most - best, candidates[best] + overhead
+    return ends

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from verify.engine.answer_spans import Windows, answer, best_spans
 from verify.engine.job import Job, Prepared
 from verify.engine.load import model_for
-from verify.engine.text_inputs import Encoded, load_tokenizer, longest_input, texts, token_budget
+from verify.engine.text_inputs import Encoded, batch_overhead, load_tokenizer, longest_input, texts, token_budget
 from verify.errors import DataError, EngineError, NotComparableError, UsageError
 from verify.predictions import Column, Family
 from verify.tasks.data import Examples
@@ -59,6 +59,7 @@ def prepare(job: Job, examples: Examples, rows: Ints, device: str) -> Prepared:
             threshold,
         ),
         token_budget=token_budget(device),
+        batch_overhead=batch_overhead(device),
         settings={
             **numbers,
             "max_input_tokens": limit,

@@ -64,9 +64,10 @@ def execute(
         missing = np.setdiff1d(rows, folder.examples(PREDICTIONS))
         loop.over(missing, PREDICTIONS, emit, model=model, batch_size=job.batch_size)
     done = rows[: complete_prefix(rows, folder.examples(PREDICTIONS))]
-    if len(done) < len(rows) and job.budget is None:
+    lost = int((~np.isin(rows, folder.examples(PREDICTIONS))).sum())
+    if lost and job.budget is None:
         raise StoreError(
-            f"{len(rows) - len(done)} of {len(rows)} rows have vanished from {folder.path} while it was written. Leave "
+            f"{lost} of {len(rows)} rows have vanished from {folder.path} while it was written. Leave "
             "the folder alone while a command runs, and run the same command again."
         )
     if len(done) == 0 and len(rows):
@@ -130,6 +131,7 @@ def _info(job: Job, prepared: Prepared, examples: Examples, accelerator: Any) ->
         "device_map": _placement(prepared.model),
         "dtype": str(prepared.model.dtype).removeprefix("torch."),
         "precision": job.precision,
+        "attention": getattr(prepared.model.config, "_attn_implementation", None),
         "processes": accelerator.num_processes,
         "threads": job.threads,
         "versions": {module.__name__: module.__version__ for module in (accelerate, datasets, torch, transformers)},

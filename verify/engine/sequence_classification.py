@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from verify.engine.classes import classifier
 from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
-from verify.engine.text_inputs import Encoded, input_limit, load_tokenizer, texts, token_budget
+from verify.engine.text_inputs import Encoded, batch_overhead, input_limit, load_tokenizer, texts, token_budget
 from verify.tasks.data import Examples
 
 
@@ -57,6 +57,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
         collate=lambda positions: encoded.padded(positions, side),
         rows=columns,
         token_budget=token_budget(device) if can_pad else 1,
+        batch_overhead=batch_overhead(device),
         settings={
             "max_length": max_length,
             "truncated_texts": cut,

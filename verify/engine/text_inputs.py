@@ -16,12 +16,19 @@ from verify.tasks.data import Examples
 TOKEN_BUDGET: Mapping[str, int] = {"cpu": 2048, "other": 16384}
 """Tokens of a batch, padding included, by the type of the device."""
 
+BATCH_OVERHEAD: Mapping[str, int] = {"cpu": 64, "other": 2048}
+"""What a batch that goes through the model once costs beside its tokens, in tokens, by the type of the device."""
+
 _VOCABULARIES = {"tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model"}
 _NO_LIMIT = 1_000_000  # transformers states 10**30 for a tokeniser without a limit of its own
 
 
 def token_budget(device: str) -> int:
     return TOKEN_BUDGET["cpu" if device == "cpu" else "other"]
+
+
+def batch_overhead(device: str) -> int:
+    return BATCH_OVERHEAD["cpu" if device == "cpu" else "other"]
 
 
 def load_tokenizer(folder: str, **options: Any) -> Any:

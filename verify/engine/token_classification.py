@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
-from verify.engine.text_inputs import input_limit, load_tokenizer, token_budget
+from verify.engine.text_inputs import batch_overhead, input_limit, load_tokenizer, token_budget
 from verify.engine.words import WordTokens, encode_words, word_logits
 from verify.errors import DataError, NotComparableError
 from verify.metrics.sequence import detect_scheme
@@ -61,6 +61,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
         collate=words.encoded.padded,
         rows=_Tagged(np.array(names, dtype=object), np.array(name_of_logit, dtype=object), expected),
         token_budget=token_budget(device),
+        batch_overhead=batch_overhead(device),
         settings={
             "max_length": limit,
             "subword": subword,

@@ -279,7 +279,7 @@ def _partial(claim: Claim, match: Match, measurement: Measurement, reading: _Rea
         "only a sample was run",
         f"{measurement.n} of {measurement.population} examples of {measurement.split} give "
         f"{_value(claim, reading.measured)} against {claim.literal} on the card; a part of the split settles nothing.",
-        f"Run the {missing} missing examples: the same command without limit goes on from here.",
+        f"Run the {missing} missing examples: the same command without limit or budget goes on from here.",
     )
 
 

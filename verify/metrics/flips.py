@@ -71,9 +71,9 @@ def flip_budget(
     largest change of a margin that the probe showed.
 
     *Values.* Every metric is also measured with the probed rows replaced by the probe's. Twice the change, scaled by
-    sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics. For decisions the probe already holds
-    every row that can flip, so the change itself is taken, where it is larger. A correlation that the replacement
-    leaves undefined counts as 0.
+    sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics, and ``FLOAT_NOISE`` at least. For
+    decisions the probe already holds every row that can flip, so the change itself is taken, where it is larger. A
+    correlation that the replacement leaves undefined counts as 0.
 
     Without a probe (m = 0) F is 0, and real-valued metrics have no budget. Scores by other names than those known
     (those of foreign modules) get none. O(N·C) time for classes, whatever the number of metrics.
@@ -91,7 +91,7 @@ def flip_budget(
         for name in wanted:
             change = abs((again[name].value if name in again else 0.0) - scores[name].value)
             is_decision = margins is not None and name not in VALUES
-            budgets[name] = change if is_decision else scale * change
+            budgets[name] = change if is_decision else max(scale * change, FLOAT_NOISE * abs(scores[name].value))
     if margins is None:
         return budgets, 0
     flips = int((decisions(predictions, rows) != decisions(probe)).sum()) if len(rows) else 0
@@ -102,6 +102,46 @@ def flip_budget(
         budgets["top5_accuracy"] = max(budgets["top5_accuracy"], _top5_budget(predictions, probe, rows, labels))
     return budgets, flips
 
+
+def draft_budget(
+    predictions: Predictions,
+    draft: Predictions,
+    sample: Indices,
+    scores: Mapping[str, Score],
+    settings: Mapping[str, Setting] | None = None,
+) -> dict[str, float]:
+    """Return what low precision may add to the budget of each score (in the score's own unit), none where it adds 0.
+
+    ``draft`` holds the same examples as the run, from a low-precision pass, and some of the run's rows were taken over
+    from it because their decisions are certain. ``sample`` lists examples, a random choice, that are not. Low precision
+    errs in one direction as easily as in two, so errors add up: each quarter of the sample shows how far its rows move
+    a real-valued score, and twice the largest such change for each row is allowed for every row taken over. The places
+    below the first, which top5_accuracy counts, are not certain either: they get the flips that the whole draft shows.
+    """
+    forms = LabelPredictions | LabelSetPredictions
+    if not isinstance(predictions, forms) or not isinstance(draft, forms):
+        return {}
+    taken = int((predictions.logits == draft.logits).all(axis=1).sum())
+    wanted = [name for name in scores if name in VALUES]
+    budgets = dict.fromkeys(wanted, 0.0)
+    for quarter in np.array_split(np.intersect1d(sample, predictions.example), _QUARTERS):
+        if not len(quarter) or not wanted:
+            continue
+        rows = np.searchsorted(predictions.example, quarter)
+        chosen = subset(draft, np.isin(draft.example, quarter))
+        again, _ = measure(with_rows(predictions, rows, chosen), settings, only=wanted)
+        for name in wanted:
+            change = abs((again[name].value if name in again else 0.0) - scores[name].value)
+            budgets[name] = max(budgets[name], 2 * change * taken / len(quarter))
+    if isinstance(predictions, LabelPredictions) and "top5_accuracy" in scores and taken:
+        budgets["top5_accuracy"] = flip_budget(predictions, draft, scores, settings)[0]["top5_accuracy"]
+    return budgets
+
+
+_QUARTERS = 4
+
+FLOAT_NOISE = 1e-6
+"""The least relative budget of a real-valued metric: a few roundings in float32, even if the probe shows none."""
 
 VALUES = frozenset({"loss", "roc_auc_micro", "roc_auc_macro", "pr_auc"})
 """Metrics of classifiers that every bit of a logit moves."""

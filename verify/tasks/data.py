@@ -44,7 +44,7 @@ class Examples:
         """The values of one role (text, image, label …), of all rows or of the rows given."""
         name, *parts = [self.columns[role]] if self.columns[role] in self.table.column_names else _path(self, role)
         table = self.table.select_columns([name])
-        values = list((table if rows is None else table.select(rows))[name])
+        values = list((table if rows is None else table.select(rows))[name][:])
         for part in parts:
             values = [None if value is None else value[part] for value in values]
         return values
@@ -133,7 +133,7 @@ def load_examples(task: TaskSpec, split: str, revision: str | None = None, *, fi
             feature = feature[part]
     labels, is_regression, is_multi_label = _labels(task, table)
     if task.drop_unlabelled:
-        values = table[task.columns["label"]]
+        values = table[task.columns["label"]][:]
         labelled = [row for row, value in enumerate(values) if not _is_missing(value, is_regression)]
         table = table.select(labelled)
     expected, notes = task.rows.get(split), []
@@ -272,7 +272,7 @@ def _labels(task: TaskSpec, table: Any) -> tuple[tuple[str, ...] | None, bool, b
     feature = table.features[column]
     names = _names(feature)
     if hasattr(feature, "feature") or isinstance(feature, list):
-        found = {value for row in table[column] for value in row or ()}
+        found = {value for row in table[column][:] for value in row or ()}
         if not found <= set(range(1_000_000)) and not all(isinstance(value, str) for value in found):
             raise DataError(f"{task.file}: columns.label: the lists in {column!r} hold neither class ids nor names.")
         named = sorted(str(value) for value in found if isinstance(value, str))
@@ -289,7 +289,7 @@ def _labels(task: TaskSpec, table: Any) -> tuple[tuple[str, ...] | None, bool, b
             )
         return None, True, False
     if dtype in ("string", "large_string"):
-        named_classes = {name for name in table[column] if name is not None}
+        named_classes = {name for name in table[column][:] if name is not None}
         return task.labels or tuple(sorted(named_classes)), False, False
     if dtype.startswith(("int", "uint", "bool")):
         return task.labels, False, False

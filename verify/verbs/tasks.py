@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verify.config import compose_config
 from verify.errors import UsageError
-from verify.tasks.kinds import KINDS
+from verify.tasks.kinds import KINDS, settings_of
 from verify.tasks.registry import Registry, load_registry
 from verify.types import TaskSpec
 
@@ -85,11 +85,13 @@ def _check(task: TaskSpec, split: str) -> None:
         job = Job(str(model), task, split, str(results), probe_share=1.0, device="cpu", first=ROWS_TO_TRY)
         run_job(job, lambda event: None)
         folder = RunFolder(results)
-        predictions, info = folder.predictions(PREDICTIONS), folder.info()
+        settings = settings_of(task.kind, task.settings)
+        predictions, info = folder.predictions(PREDICTIONS, settings=settings), folder.info()
         if predictions is None or info is None:
             raise UsageError(f"{task.file}: the trial run wrote no predictions.")
-        scores, notes = measure(predictions)
-    console.print(f"A tiny untrained model ran on {len(predictions.example)} rows: {info['label_alignment']}.")
+        scores, notes = measure(predictions, settings)
+    aligned = f": {info['label_alignment']}" if "label_alignment" in info else ""
+    console.print(escape(f"A tiny untrained model ran on {len(predictions.example)} rows{aligned}."))
     for note in (*examples.notes, *notes):
         console.print(f"  {escape(note)}")
     console.print(f"It gives these metrics: {', '.join(sorted(scores))}.")
@@ -117,5 +119,7 @@ def _cell(role: str, value: object, examples: Examples) -> str:
         return f"{value} = {examples.labels[value]}"
     if hasattr(value, "size") and hasattr(value, "mode"):
         return f"image {value.size[0]} × {value.size[1]}, {value.mode}"
+    if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
+        return f"{role}, {len(value['bytes']):,} bytes"
     text = str(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
