@@ -36,6 +36,30 @@ def test_sorting_by_length_avoids_padding():
     assert unsorted > 2 * lengths.sum()
 
 
+@given(st.lists(st.integers(1, 9), max_size=8), st.integers(1, 20), st.integers(0, 20))
+def test_no_other_batches_of_the_sorted_examples_cost_less(lengths, budget, overhead):
+    def cost(batches):
+        return sum(len(batch) * max(batch) + overhead for batch in batches)
+
+    def cuts(ordered):
+        if not ordered:
+            yield []
+        for size in range(1, len(ordered) + 1):
+            if size == 1 or size * ordered[0] <= budget:
+                yield from ([ordered[:size], *rest] for rest in cuts(ordered[size:]))
+
+    batches = make_batches(lengths, token_budget=budget, overhead=overhead)
+    ordered = [[lengths[i] for i in batch] for batch in batches]
+    assert [length for batch in ordered for length in batch] == sorted(lengths, reverse=True)
+    assert cost(ordered) == min(map(cost, cuts(sorted(lengths, reverse=True))))
+
+
+def test_without_an_overhead_of_their_own_batches_are_few():
+    lengths = [100] * 20 + [99] * 20 + [10] * 100
+    assert [len(batch) for batch in make_batches(lengths, token_budget=1000)] == [10, 10, 10, 10, 100]
+    assert [len(batch) for batch in make_batches([1] * 70, token_budget=32)] == [32, 32, 6]
+
+
 @given(st.integers(1, 500), st.integers(0, 5), st.integers(1, 500))
 def test_a_limit_is_the_beginning_of_the_same_permutation(population, seed, limit):
     order = example_order(population, seed)
