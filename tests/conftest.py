@@ -1,9 +1,15 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from absl import logging as absl_logging
 from hub_calls import write_model
 from loopback_hub import LoopbackHub
+
+# rouge-score imports absl, whose log handler keeps the standard error that it finds, here one that pytest captures, and
+# closes it when Hydra sets logging up; it leaves the real one alone.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture

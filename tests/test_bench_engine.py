@@ -12,6 +12,7 @@ from bench_engine import BENCHMARKS, Measured, compared, rows_of
 FIELDS = {"name", "peer", "ours", "theirs", "ratio", "unit", "runs", "equal"}
 
 
+@pytest.mark.slow
 def test_text_classification_gives_the_predictions_of_every_peer():
     name = "text classification"
     rows = list(rows_of({name: BENCHMARKS[name]}, {name: 40}, runs=1, device="cpu", threads=1))
