@@ -9,7 +9,8 @@ of the undisturbed one.
 
 Times are wall times. What kills cost beside start-ups is work that was not yet in a shard: the time between the last
 shard and the kill, summed up, is stated as a share of the inference. The ratio of the inference of a killed run to that
-of the undisturbed one says the same, but only on a machine that has nothing else to do.
+of undisturbed ones (the first, and those that were faster than their kill) says the same, but only on a machine that
+has nothing else to do.
 """
 
 from __future__ import annotations
@@ -215,16 +216,18 @@ def is_same(run: Run, whole: Run) -> bool:
 
 def summary(runs: list[Run], whole: Run) -> dict[str, Any]:
     killed = [attempt for run in runs for attempt in run.attempts if attempt.victim is not None]
-    inference = sum(run.inference for run in runs)
+    hit = [run for run in runs if run.kills]
+    inference = sum(run.inference for run in hit)
+    calm = statistics.median(run.inference for run in (whole, *runs) if not run.kills)
     total = sum(attempt.start_up + attempt.inference for run in runs for attempt in run.attempts)
     return {
         "kills": len(killed),
         "of them while starting up": sum(attempt.inference == 0 for attempt in killed),
-        "runs": len(runs),
+        "runs that were killed": len(hit),
         "equal": all(is_same(run, whole) for run in runs),
-        "inference of one undisturbed run, s": round(whole.inference, 2),
-        "inference of one killed run, s": round(statistics.mean(run.inference for run in runs), 2),
-        "ratio": round(inference / len(runs) / whole.inference, 3),
+        "inference of an undisturbed run, median s": round(calm, 2),
+        "inference of a killed run, mean s": round(inference / len(hit), 2),
+        "ratio": round(inference / len(hit) / calm, 3),
         "work lost, share of inference": round(sum(attempt.lost for attempt in killed) / inference, 3),
         "lost at a kill, mean s": round(statistics.mean(attempt.lost for attempt in killed), 2),
         "lost at a kill, most s": round(max(attempt.lost for attempt in killed), 2),
