@@ -293,8 +293,10 @@ def _windowed_answers(model: Any, tokenizer: Any, data: Any, size: int, folder: 
     for i, owner in enumerate(features["id"]):
         of_example.setdefault(owner, []).append(i)
     places = list(features["offset_mapping"])
+    # without its padding, whose logits mean nothing and would stand among the likeliest of a model made by chance
+    sizes = [sum(mask) for mask in features["attention_mask"]]
     return [
-        _best_span(context, [(starts[i], ends[i], places[i]) for i in of_example[name]])
+        _best_span(context, [(starts[i][: sizes[i]], ends[i][: sizes[i]], places[i]) for i in of_example[name]])
         for name, context in zip(data["id"], data["context"], strict=True)
     ]
 

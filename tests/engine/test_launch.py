@@ -13,7 +13,7 @@ from builders import bert, sentences
 
 from engine.running import job_on
 from engine.test_run import job_of
-from verify.engine.launch import Worker, default_threads, run_jobs
+from verify.engine.launch import Worker, default_threads, run_jobs, worker_environment
 from verify.errors import DataError, EngineError, StoreError
 from verify.store import PREDICTIONS, RunFolder
 
@@ -211,3 +211,14 @@ def test_a_log_that_cannot_be_written_is_an_error_of_the_results_folder(job):
     (Path(job.run_folder) / "worker.log").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"results folder cannot be written .*results=FOLDER"):
         Worker([job])
+
+
+@pytest.mark.parametrize(("runnable", "policy"), [("1/300", None), ("2/300", "PASSIVE")])
+def test_threads_wait_awake_only_where_nothing_else_runs(monkeypatch, tmp_path, runnable, policy):
+    load = tmp_path / "loadavg"
+    load.write_text(f"0.00 0.01 0.05 {runnable} 4711\n")
+    monkeypatch.setattr("verify.engine.launch.LOAD", load)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert worker_environment(2).get("OMP_WAIT_POLICY") == policy
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert worker_environment(2)["OMP_WAIT_POLICY"] == "ACTIVE"

@@ -176,3 +176,11 @@ def test_any_text_is_a_task_or_a_usage_error(text):
 def test_any_tail_on_a_good_file_is_a_task_or_a_usage_error(tail):
     found = outcome(GOOD + tail)
     assert found.startswith("folder/mine.yaml:") if isinstance(found, str) else found.kind == "sequence-classification"
+
+
+def test_a_prefix_may_be_empty_and_other_texts_may_not():
+    text = "kind: summarization\ndataset: {path: a/b, split: test}\ncolumns: {text: t, summary: s}\nsettings: {%s}\n"
+    task = parse_task(text % 'prefix: ""', name="mine", file="folder/mine.yaml")
+    assert task.settings == {"prefix": ""}
+    with pytest.raises(UsageError, match=r"settings\.sentences"):
+        parse_task(text % 'sentences: ""', name="mine", file="folder/mine.yaml")

@@ -57,6 +57,11 @@ def run_adaptive(loop: Loop, model: Any, emit: Emit) -> Certificate | None:
             "engine.precision=adaptive needs predictions that are decisions; this task measures numbers. Leave it out, "
             "or choose engine.dtype=bfloat16 for a low-precision run."
         )
+    if int(loop.prepared.settings.get("generation", {}).get("num_beams", 1)) > 1:
+        raise EngineError(
+            "engine.precision=adaptive cannot tell which texts of a beam search are certain, because beams are dropped "
+            "on the way. Leave it out, or set num_beams: 1 in the task."
+        )
     import torch
 
     low = copy.deepcopy(model).to(torch.bfloat16)

@@ -12,7 +12,8 @@ from verify.types import Setting
 class SettingSpec:
     """One setting of a kind: its type, the values allowed (none named: any), and what holds where a task is silent.
 
-    ``is_scoring`` marks one that changes how predictions are read or compared, and not the predictions.
+    ``is_scoring`` marks one that changes how predictions are read or compared, and not the predictions;
+    ``may_be_empty`` a text that may be "".
     """
 
     type: type[bool] | type[int] | type[float] | type[str]
@@ -20,6 +21,7 @@ class SettingSpec:
     allowed: tuple[str, ...] = ()
     default: Setting = None
     is_scoring: bool = False
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Kind:
 
 _MAX_INPUT = SettingSpec(int, "tokens of the input, the rest is cut; else as many as the model takes")
 _GENERATION: Mapping[str, SettingSpec] = {
-    "prefix": SettingSpec(str, "text before every input; else the one in the model's own configuration, if any"),
+    "prefix": SettingSpec(str, "text before every input; else that of the model's configuration", may_be_empty=True),
     "max_input_tokens": _MAX_INPUT,
     "max_new_tokens": SettingSpec(int, "the most tokens to generate; else as the model's configuration says"),
     "min_new_tokens": SettingSpec(int, "the fewest tokens to generate; else as the model's configuration says"),
@@ -181,7 +183,7 @@ KINDS: dict[str, Kind] = {
                     ("auto", "yes", "no"),
                     "auto",
                 ),
-                "prefix": SettingSpec(str, "text before every input"),
+                "prefix": SettingSpec(str, "text before every input", may_be_empty=True),
                 "max_input_tokens": _MAX_INPUT,
             },
         ),

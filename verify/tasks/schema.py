@@ -111,7 +111,7 @@ class _Node:
             text = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) and self.node.tag != _NULL else ""
             if spec.allowed and text not in spec.allowed:
                 raise self.error(suggestion(text, spec.allowed))
-            return text if text else self.text()
+            return text if text or (spec.may_be_empty and self.node.tag in _TEXT_TAGS) else self.text()
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(spec.type, "a word")
         raise self.error(f"must be {wanted}, not {self._kind()}.")
 
