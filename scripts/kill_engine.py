@@ -3,9 +3,9 @@
     python scripts/kill_engine.py [--kills 50] [--examples 15000] [--processes 1] [--seed 0] [--json FILE]
 
 `verify check` runs a text classifier, and gets SIGKILL at a moment drawn from the whole length of an undisturbed run,
-start-up included: in turn the worker alone, the command alone, or both at once. The same command then goes on, until a
-run gets to its end; then another run begins, until all kills are spent. Every run must end in the rows and the scores
-of the undisturbed one.
+start-up included: in turn the worker alone, the command alone, or both at once (the command, while it has no worker
+yet). The same command then goes on, until a run gets to its end; then another run begins, until all kills are spent.
+Every run must end in the rows and the scores of the undisturbed one.
 
 Times are wall times. What kills cost beside start-ups is work that was not yet in a shard: the time between the last
 shard and the kill, summed up, is stated as a share of the inference. The ratio of the inference of a killed run to that
@@ -137,8 +137,8 @@ def attempt(run: Run, command: list[str], moment: float | None, victims: Iterato
         printed, _ = process.communicate(timeout=moment if moment is not None else PATIENCE)
     except subprocess.TimeoutExpired:
         killed = time.time()
-        victim = next(victims)
         workers = descendants(process.pid)
+        victim = next(victims) if workers else "command"
         for pid in [*(workers if victim != "command" else []), *([process.pid] if victim != "worker" else [])]:
             kill(pid)
         process.communicate(timeout=PATIENCE)
