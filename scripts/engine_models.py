@@ -80,7 +80,7 @@ class Language:
         return drawn.round().clip(1, most).astype(np.int64)
 
 
-def text_classifier(folder: Path, count: int) -> Subject:
+def text_classifier(folder: Path, count: int, layers: int = 4, size: int = 256) -> Subject:
     """Sentences of 25 tokens on average, up to about 200, to one of four topics."""
     language, total = Language.made(0), count + FITTED
     topics = language.chance.integers(TOPICS, size=total)
@@ -88,7 +88,7 @@ def text_classifier(folder: Path, count: int) -> Subject:
     texts = [language.text(language.sentence(n, t, 0.4)) for n, t in zip(lengths, topics, strict=True)]
     tokenizer = _tokenizer(language)
     labels = tuple(f"topic {topic}" for topic in range(TOPICS))
-    model = _bert("BertForSequenceClassification", language, tokenizer, labels)
+    model = _bert("BertForSequenceClassification", language, tokenizer, labels, layers, size)
     held_out = [tokenizer(texts[i : i + 1], return_tensors="pt") for i in range(count, total)]
     fit_head(model, held_out, topics[count:])
     _save(folder, model, tokenizer)
@@ -96,6 +96,11 @@ def text_classifier(folder: Path, count: int) -> Subject:
     return Subject(
         "sequence-classification", str(folder), data, count, {"text": "text", "label": "label"}, labels=labels
     )
+
+
+def base_text_classifier(folder: Path, count: int) -> Subject:
+    """The same with a model of the size of bert-base."""
+    return text_classifier(folder, count, layers=12, size=768)
 
 
 def tagger(folder: Path, count: int) -> Subject:
@@ -254,24 +259,26 @@ def _tokenizer(language: Language) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=512, **names)
 
 
-def _bert(architecture: str, language: Language, tokenizer: Any, labels: Sequence[str]) -> Any:
-    """4 layers of 256 with random weights, in which the embeddings of words show their topic."""
+def _bert(
+    architecture: str, language: Language, tokenizer: Any, labels: Sequence[str], layers: int = 4, size: int = 256
+) -> Any:
+    """Layers of ``size`` with random weights, in which the embeddings of words show their topic."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=1024,
+        hidden_size=size,
+        num_hidden_layers=layers,
+        num_attention_heads=size // 64,
+        intermediate_size=4 * size,
         max_position_embeddings=512,
         initializer_range=INITIAL_RANGE,
         **_named(labels),
     )
     model = getattr(transformers, architecture)(config).eval()
-    directions = torch.nn.functional.normalize(torch.randn(TOPICS, 256), dim=1)
+    directions = torch.nn.functional.normalize(torch.randn(TOPICS, size), dim=1)
     vocabulary, table = tokenizer.get_vocab(), model.bert.embeddings.word_embeddings.weight.data
     for word, topic in zip(language.words.tolist(), language.topics.tolist(), strict=True):
         if topic >= 0 and word in vocabulary:

@@ -37,6 +37,7 @@ PROBE = "probe"
 DRAFT = "draft"
 
 _WRITING = ".writing-"
+_ENOUGH = ".enough"
 
 
 class RunFolder:
@@ -130,6 +131,17 @@ class RunFolder:
             if file != kept:
                 file.unlink(missing_ok=True)
 
+    def ask_to_stop(self) -> None:
+        """Let whoever runs this folder stop after what is under way: what is stored is enough."""
+        _write(self.path / _ENOUGH, b"")
+
+    def is_asked_to_stop(self) -> bool:
+        return (self.path / _ENOUGH).exists()
+
+    def go_on(self) -> None:
+        """Forget that somebody asked to stop."""
+        (self.path / _ENOUGH).unlink(missing_ok=True)
+
     def tidy(self) -> None:
         """Remove the files that a killed run was about to write; nobody may be writing."""
         for file in self.path.rglob(f"{_WRITING}*"):
@@ -173,7 +185,8 @@ def write_json(file: Path, value: Mapping[str, Any]) -> None:
 
 
 def _dumps(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n").encode()
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
+    return text.encode(errors="backslashreplace")  # half of a surrogate pair becomes the JSON escape that it stands for
 
 
 def _plain(value: Any) -> Any:

@@ -67,7 +67,6 @@ def generate(model: Any, inputs: Mapping[str, Any], settings: Mapping[str, Any])
 
 def _generate(model: Any, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> GenerationOutput:
     import torch
-    from transformers import GenerationMixin
 
     runs: list[GenerationOutput] = []
 
@@ -85,11 +84,18 @@ def _generate(model: Any, inputs: Mapping[str, Any], settings: Mapping[str, Any]
             f"{type(model).__name__} could not generate: {' '.join(str(error).split())[:400]} Correct the task's "
             "settings, or the model's generation_config.json."
         ) from error
-    if type(model).generate is GenerationMixin.generate:
+    if not has_own_generate(model):
         return runs[0]
-    # A model with a `generate` of its own (Whisper) may change the tokens, or call the loop for several parts.
+    # It may change the tokens, or call the loop for several parts.
     tokens = [_unpadded(row, padding_of(model.generation_config)) for row in returned.tolist()]
     return GenerationOutput(tokens, runs[0].margins if len(runs) == 1 else [0.0] * len(tokens))
+
+
+def has_own_generate(model: Any) -> bool:
+    """Whether the model's class has a `generate` of its own, as Whisper has, which may keep things in the model."""
+    from transformers import GenerationMixin
+
+    return getattr(type(model), "generate", GenerationMixin.generate) is not GenerationMixin.generate
 
 
 def _reads_padding(configuration: Any) -> bool:

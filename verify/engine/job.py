@@ -62,6 +62,7 @@ class Job:
     max_memory: Mapping[str, str] | None = None
     processes: int = 1
     threads: int = 1
+    may_stop: bool = False
     first: int | None = None
 
 
@@ -96,10 +97,10 @@ class Prepared:
     in tokens (1 for an image), and ``owner`` [U], ascending, the position of its example within the selection (None:
     one unit an example). A batch costs its tokens, padding included, of which it has ``token_budget`` at most, and
     ``batch_overhead`` more (None: so many that batches are as few as can be, as where a batch takes many steps).
-    ``collate`` turns units into padded inputs on the CPU and may be called from another thread; ``forward`` takes the
-    model and those inputs on the device, in inference mode, and returns one output for each unit; ``rows`` takes
-    positions and, for each of them, the list of its units' outputs, and returns the columns of the family but for
-    ``example``.
+    ``collate`` turns units into padded inputs on the CPU and may be called from several threads; ``forward`` takes the
+    model and those inputs on the device, in inference mode, and returns one output for each unit, and ``concurrent``
+    says whether it, too, may be called from several threads; ``rows`` takes positions and, for each of them, the list
+    of its units' outputs, and returns the columns of the family but for ``example``.
 
     ``info`` joins run.json and is handed to the family's predictions and metrics (label names, scheme …);
     ``settings`` and ``notes`` say what preprocessing was applied.
@@ -117,3 +118,4 @@ class Prepared:
     owner: NDArray[np.int64] | None = None
     forward: Callable[[Any, Mapping[str, Any]], Iterable[Any]] = logits_of
     batch_overhead: int | None = None
+    concurrent: bool = True

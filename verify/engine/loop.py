@@ -1,7 +1,7 @@
 """The loop: examples through the model in batches, and their rows to the store in shards.
 
 Rows carry the example's number, so a run that was killed goes on where it stopped, also with another batch size or
-number of processes. The next batches are made in a thread of their own while the model computes.
+number of processes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from verify.engine.device import is_out_of_memory, peak_memory
 from verify.engine.job import Emit, Job, Prepared
+from verify.engine.lanes import computed, lanes_for
 from verify.engine.packed import packed
 from verify.engine.plan import blocks, make_batches, share
 from verify.errors import EngineError
@@ -36,7 +35,6 @@ SHARD_SHARE = 0.02
 proportion, and long runs do not end in thousands of files. Writing may take the same share of the time, so a slow disk
 gets fewer and larger shards."""
 
-AHEAD = 2
 ESTIMATE_SECONDS = 0.5
 
 
@@ -72,7 +70,12 @@ class Loop:
         self._owner = owner
         summed = np.concatenate([[0], np.cumsum(prepared.lengths)])
         self._costs = summed[self._first_unit[1:]] - summed[self._first_unit[:-1]]
+        side_by_side = (
+            prepared.concurrent and self.device.type == "cpu" and not hasattr(prepared.model, "hf_device_map")
+        )
+        self.lanes = lanes_for(job.threads) if side_by_side else 1
         self.deadline = time.monotonic() + job.budget if job.budget is not None else None
+        self.may_stop = job.may_stop
         self._fits: int | None = None
 
     def over(
@@ -80,7 +83,8 @@ class Loop:
     ) -> bool:
         """Run ``examples`` and append their rows to the store under ``kind``.
 
-        Returns False if the time ran out before the end, in this process or another: all go on in the same way.
+        Returns False if the time ran out, or somebody asked to stop, before the end, in this process or another: all
+        go on in the same way. A run that may be asked to stop stores and reports each block as soon as it is done.
 
         Every process must have seen the same store when it chose ``examples``, so all wait for each other before the
         first row is written and after the last one.
@@ -90,7 +94,7 @@ class Loop:
         costs = self._costs[positions]
         mine = [
             positions[block][share(costs[block], self.rank, self.world)]
-            for block in blocks(len(positions), small=self.deadline is not None)
+            for block in blocks(len(positions), small=self.deadline is not None or self.may_stop)
         ]
         progress = _Progress(
             time.monotonic(),
@@ -128,14 +132,18 @@ class Loop:
         emit: Emit,
     ) -> bool:
         writer = _Writer(self, kind)
+        ends = np.cumsum([len(part) for part in mine]).tolist()
         try:
             progress.done += writer.add_empty(np.concatenate(mine) if mine else np.empty(0, dtype=np.int64))
-            with ThreadPoolExecutor(1, thread_name_prefix="collate") as pool, self._fast(model, kind):
-                for units, inputs in _ahead(pool, self._batches(mine, batch_size), self._collated):
-                    if self.deadline is not None and time.monotonic() > self.deadline:
-                        return False
-                    done = writer.add(units, self._outputs(model, units, inputs))
-                    progress.done += done
+            with self._fast(model, kind):
+                for units, outputs in computed(
+                    self._in_time(self._batches(mine, batch_size)),
+                    self._collated,
+                    lambda units, inputs: self._outputs(model, units, inputs),
+                    lanes=self.lanes,
+                    threads=self.job.threads,
+                ):
+                    progress.done += writer.add(units, outputs)
                     progress.done_tokens += int(self.prepared.lengths[units].sum())
                     emit(
                         {
@@ -147,9 +155,13 @@ class Loop:
                         }
                     )
                     self._estimate(kind, progress, emit)
+                    if self.may_stop and progress.done >= ends[0]:
+                        writer.flush()
+                        emit({"event": "block", "pass": kind, "rank": self.rank, "done": progress.done})
+                        ends = [end for end in ends if end > progress.done]
         finally:
             writer.flush()
-        return True
+        return progress.done == progress.total
 
     def _fast(self, model: Any, kind: str) -> AbstractContextManager[Any]:
         """Faster kernels, but for the second configuration: what they change is part of what it measures."""
@@ -162,11 +174,26 @@ class Loop:
             lengths = self.prepared.lengths[units]
             for batch in make_batches(
                 lengths,
-                token_budget=self.token_budget,
+                token_budget=self._budget(lengths),
                 batch_size=batch_size,
                 overhead=self.prepared.batch_overhead,
             ):
                 yield units[batch]
+
+    def _budget(self, lengths: NDArray[np.int64]) -> int:
+        """The tokens of a batch: fewer where little is left to do, so that every lane has its share of it."""
+        if self.lanes == 1:
+            return self.token_budget
+        return max(min(self.token_budget, int(lengths.sum()) // (2 * self.lanes)), 1)
+
+    def _in_time(self, batches: Iterator[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+        """The batches that may begin before the time runs out or somebody asks to stop."""
+        for batch in batches:
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                return
+            if self.may_stop and self.folder.is_asked_to_stop():
+                return
+            yield batch
 
     def _collated(self, units: NDArray[np.int64]) -> Any:
         """The inputs of a batch, or None where memory did not suffice: then the loop halves it."""
@@ -301,16 +328,3 @@ def _check_finite(columns: Mapping[str, Any]) -> None:
                 "The model returns values that are not finite (NaN or infinite). If it was run in half precision, "
                 "try engine.dtype=float32; otherwise its weights are damaged."
             )
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, batches: Iterator[NDArray[np.int64]], collate: Any
-) -> Iterator[tuple[NDArray[np.int64], Any]]:
-    """Each batch with its inputs, which are made in the pool while the batches before it run."""
-    waiting: list[tuple[NDArray[np.int64], Future[Any]]] = [
-        (batch, pool.submit(collate, batch)) for batch in islice(batches, AHEAD)
-    ]
-    while waiting:
-        batch, inputs = waiting.pop(0)
-        waiting += [(following, pool.submit(collate, following)) for following in islice(batches, 1)]
-        yield batch, inputs.result()

@@ -91,6 +91,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
         notes=_notes(cut, work, len(examples)),
         owner=batches.units.owner,
         forward=_scores,
+        concurrent=False,  # logits_at hooks into the model that the batches share
     )
 
 

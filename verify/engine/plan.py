@@ -31,13 +31,14 @@ def complete_prefix(order: NDArray[np.int64], stored: NDArray[np.int64]) -> int:
 def blocks(count: int, *, small: bool = False) -> Iterator[slice]:
     """Cut range(count) into blocks within which the order may be changed.
 
-    ``small`` ones, which grow from 64 to 512, are for a run that may stop before its end.
+    ``small`` ones are for a run that may stop after any of them: 64, 128, 256, 512, then a quarter of what is done.
     """
     start, size = 0, FIRST_BLOCK if small else BLOCK
     while start < count:
         yield slice(start, min(start + size, count))
         start += size
-        size = min(2 * size, SMALL_BLOCK) if small else BLOCK
+        if small:
+            size = 2 * size if size < SMALL_BLOCK else min(max(SMALL_BLOCK, start // 4), BLOCK)
 
 
 def share(costs: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:

@@ -51,6 +51,7 @@ def execute(
     info = _info(job, prepared, examples, accelerator)
     if accelerator.is_main_process:
         folder.tidy()
+        folder.go_on()
         certified = (folder.info() or {}).get("certificate")
         folder.write_info({**info, "certificate": certified} if certified else info)
     model = _placed(prepared.model, accelerator)
@@ -65,7 +66,7 @@ def execute(
         loop.over(missing, PREDICTIONS, emit, model=model, batch_size=job.batch_size)
     done = rows[: complete_prefix(rows, folder.examples(PREDICTIONS))]
     lost = int((~np.isin(rows, folder.examples(PREDICTIONS))).sum())
-    if lost and job.budget is None:
+    if lost and job.budget is None and not job.may_stop:
         raise StoreError(
             f"{lost} of {len(rows)} rows have vanished from {folder.path} while it was written. Leave "
             "the folder alone while a command runs, and run the same command again."
@@ -76,7 +77,7 @@ def execute(
             "done. What was done is kept; give it more time and run the same command again."
         )
     probed = np.setdiff1d(probe_examples(folder, done, job.probe_share), folder.examples(PROBE))
-    loop.deadline = None
+    loop.deadline, loop.may_stop = None, False
     loop.over(probed, PROBE, emit, model=model, batch_size=1 if job.batch_size != 1 else None)
 
 

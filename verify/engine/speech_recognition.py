@@ -30,7 +30,7 @@ from verify.engine.audio_inputs import (
     over_groups,
     pads_exactly,
 )
-from verify.engine.generation import configuration_record, generate
+from verify.engine.generation import configuration_record, generate, has_own_generate
 from verify.engine.job import Job, Prepared
 from verify.engine.load import load_model, model_for
 from verify.engine.text_inputs import load_tokenizer, texts
@@ -111,10 +111,20 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
         rows=columns,
         token_budget=frame_budget(device) * recogniser.breadth,
         settings=recogniser.settings,
-        info={"spelling": dict(recogniser.spelling)} if recogniser.spelling else {},
+        info={
+            **({"spelling": dict(recogniser.spelling)} if recogniser.spelling else {}),
+            "longest_reference": _longest(examples),
+        },
         notes=recogniser.notes,
         forward=lambda model, inputs: over_groups(recogniser.call, model, inputs),
+        concurrent=not has_own_generate(recogniser.model),
     )
+
+
+def _longest(examples: Examples) -> int:
+    """The words of the longest transcript of the whole split, which bounds what an example can add to an error rate."""
+    everything = np.arange(len(examples))
+    return max((len(text.split()) for text in texts(examples, "text", everything)), default=0)
 
 
 def _architecture(folder: str) -> tuple[str, str]:

@@ -71,7 +71,7 @@ class ProgressView:
         if event["event"] == "stage":
             self._show(str(event["stage"]), None, None)
             return
-        if event["event"] == "end":
+        if event["event"] in ("end", "block"):
             return
         key = (str(event["pass"]), int(event["rank"]))
         self._totals[key] = int(event["total"])
