@@ -33,15 +33,19 @@ GROUPS = ("policy", "engine", "suite")
 DTYPES = ("float32", "bfloat16", "float16", "native")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 PRECISIONS = ("exact", "adaptive")
+STOPS = ("never", "refuted", "settled")
 
 
 @dataclass
 class PolicyConfig:
-    """How a claim is judged. ``probe_share`` and ``tolerance`` are fractions (0.001 is a tenth of a point)."""
+    """How a claim is judged. All numbers are fractions (0.001 is a tenth of a point)."""
 
     name: str = "default"
     probe_share: float = 0.1  # share of examples run in a second configuration to measure flips
     tolerance: float = 0.0  # allowed beyond the print interval and the flip budget
+    stop: str = "refuted"  # never, refuted (no claim can hold any more), settled (each holds or does not)
+    margin: float = 0.005  # how far outside, or inside, a claim must lie for a part of the split to settle it
+    alpha: float = 0.01  # chance that a part of the split settles any claim wrongly
 
 
 @dataclass
@@ -299,6 +303,12 @@ def _check_values(config: VerifyConfig) -> None:
             raise UsageError(f"{name}={listed}: must be a list of names such as [a,b].")
     if not 0 <= config.policy.probe_share <= 1:
         raise UsageError(f"policy.probe_share={config.policy.probe_share}: must be a fraction from 0 to 1.")
+    if config.policy.stop not in STOPS:
+        raise UsageError(f"policy.stop={config.policy.stop}: {suggestion(config.policy.stop, STOPS)}")
+    if not 0 < config.policy.alpha < 1:
+        raise UsageError(f"policy.alpha={config.policy.alpha}: must be a fraction between 0 and 1.")
+    if not 0 < config.policy.margin < 1:
+        raise UsageError(f"policy.margin={config.policy.margin}: must be a fraction between 0 and 1 (0.01 is a point).")
     if not 0 <= config.policy.tolerance < 1:
         raise UsageError(
             f"policy.tolerance={config.policy.tolerance}: must be a fraction from 0 to 1 (0.001 is a tenth of a point)."

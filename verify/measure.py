@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from verify import __version__
 from verify.config import VerifyConfig
@@ -20,13 +21,17 @@ from verify.engine.plan import complete_prefix, example_order
 from verify.errors import StoreError, UsageError, VerifyError
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
-from verify.predictions import subset
+from verify.predictions import Predictions, subset
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import source_digest
 from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
 from verify.types import Measurement, Score, TaskSpec
 
 FOREIGN = "evaluate:"
+
+Settled = Callable[[int, Predictions, NDArray[np.int64], Mapping[str, Any]], bool]
+"""Whether a sample settles what is asked about a cell: its position, the predictions, their examples in the seeded
+order, and what the engine recorded of the run (the ``population``, and more)."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,13 @@ class _Pending:
 
 
 def measure(
-    subject: Subject, cells: Sequence[Cell], config: VerifyConfig, emit: Emit
+    subject: Subject, cells: Sequence[Cell], config: VerifyConfig, emit: Emit, settled: Settled | None = None
 ) -> list[Measurement | VerifyError]:
     """The scores of a model on each cell, at the least cost: stored, rescored, or run.
 
     What must be run is run by one worker, which loads the model once. A cell that fails gives its error and does not
-    keep the others from being measured. ``emit`` receives events; ``cell`` in each is a position in ``cells``.
+    keep the others from being measured. ``emit`` receives events; ``cell`` in each is a position in ``cells``. A run
+    goes no further than until ``settled`` says that its first examples are enough; without it, to its end.
     """
     found: dict[int, Measurement | VerifyError] = {}
     pending: dict[int, _Pending] = {}
@@ -95,8 +101,23 @@ def measure(
     with contextlib.ExitStack() as locks:
         for index in sorted(pending, key=lambda index: str(pending[index].folder.path)):
             locks.enter_context(_locked(pending[index].folder, partial(_of_cell, emit, index)))
-        found |= _measured(subject, pending, config, emit)
+        found |= _measured(subject, pending, config, emit, settled)
     return [found[index] for index in range(len(cells))]
+
+
+def rescore(subject: Subject, cell: Cell, folder: RunFolder, digest: str | None, config: VerifyConfig) -> Measurement:
+    """The scores of a stored run by the present scorer and the task's present settings; no model is loaded.
+
+    ``folder`` holds the rows of ``cell``, ``digest`` identifies its local data (None on the Hub); ``config`` chose
+    them.
+    Raises StoreError if the rows are gone, and whatever scoring raises.
+    """
+    selection = _selection(cell.task, config)
+    if stored := folder.measurement(selection):
+        return replace(stored, result=str(folder.measurement_file(selection)))
+    with _locked(folder, lambda event: None):
+        nothing_run = {"seconds": 0.0, "inference_seconds": 0.0}
+        return _score(subject, _Pending(cell, folder, selection, digest), config, nothing_run)
 
 
 def _of_cell(emit: Emit, cell: int, event: Mapping[str, Any]) -> None:
@@ -104,7 +125,7 @@ def _of_cell(emit: Emit, cell: int, event: Mapping[str, Any]) -> None:
 
 
 def _measured(
-    subject: Subject, pending: Mapping[int, _Pending], config: VerifyConfig, emit: Emit
+    subject: Subject, pending: Mapping[int, _Pending], config: VerifyConfig, emit: Emit, settled: Settled | None
 ) -> dict[int, Measurement | VerifyError]:
     """Run what is not complete, then score everything."""
     from verify.engine.launch import run_jobs
@@ -115,7 +136,7 @@ def _measured(
     to_run = []
     for index, one in pending.items():
         try:
-            if not _is_complete(one.folder, one.selection, config):
+            if not _is_complete(one, config, _enough(settled, index, one, config)):
                 to_run.append(index)
         except VerifyError as error:
             found[index] = error
@@ -124,9 +145,13 @@ def _measured(
         index = to_run[event["job"]]
         if event["event"] == "end" and event["rank"] == 0:
             inference[index] += float(event["seconds"])
+        is_block = event["event"] == "block" and event["pass"] == PREDICTIONS
+        if is_block and _enough(settled, index, pending[index], config)():
+            pending[index].folder.ask_to_stop()
         emit({**event, "cell": index})
 
-    jobs = [_job(subject, pending[index], config) for index in to_run]
+    may_stop = settled is not None and config.engine.precision == "exact"
+    jobs = [_job(subject, pending[index], config, may_stop) for index in to_run]
     failures = dict(zip(to_run, run_jobs(jobs, follow) if jobs else [], strict=True))
     for index, one in pending.items():
         if failure := failures.get(index):
@@ -140,6 +165,32 @@ def _measured(
         except VerifyError as error:
             found[index] = error
     return found
+
+
+def _enough(settled: Settled | None, index: int, one: _Pending, config: VerifyConfig) -> Callable[[], bool]:
+    """Whether what is stored of a cell settles what is asked about it."""
+
+    def enough() -> bool:
+        if settled is None:
+            return False
+        _, _, rows = _stored_rows(one.folder, config)
+        info, predictions = one.folder.info(), stored_predictions(one.folder, one.cell.task, rows)
+        return info is not None and predictions is not None and settled(index, predictions, rows, info)
+
+    return enough
+
+
+def stored_predictions(folder: RunFolder, task: TaskSpec, rows: NDArray[np.int64]) -> Predictions | None:
+    """The predictions of ``rows`` as the task's settings read them; None where there are none."""
+    return folder.predictions(PREDICTIONS, rows, settings_of(task.kind, task.settings)) if len(rows) else None
+
+
+def _stored_rows(folder: RunFolder, config: VerifyConfig) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """The number of examples of the split, those asked for in the seeded order, and how far they are stored."""
+    info = folder.info()
+    population = int(info["population"]) if info else 0
+    order = example_order(population, config.seed, config.limit)
+    return population, order, order[: complete_prefix(order, folder.examples(PREDICTIONS))]
 
 
 def _identity(subject: Subject, cell: Cell, config: VerifyConfig, digest: str | None) -> dict[str, Any]:
@@ -174,7 +225,7 @@ def _selection(task: TaskSpec, config: VerifyConfig) -> dict[str, Any]:
     }
 
 
-def _job(subject: Subject, one: _Pending, config: VerifyConfig) -> Job:
+def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) -> Job:
     from verify.engine.launch import default_threads
 
     engine = config.engine
@@ -199,19 +250,20 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig) -> Job:
         max_memory={str(device): str(size) for device, size in (engine.max_memory or {}).items()} or None,
         processes=engine.processes,
         threads=min(engine.threads or cores_each, cores_each),
+        may_stop=may_stop,
     )
 
 
-def _is_complete(folder: RunFolder, selection: Mapping[str, Any], config: VerifyConfig) -> bool:
-    info = folder.info()
-    if info is None:
+def _is_complete(one: _Pending, config: VerifyConfig, enough: Callable[[], bool]) -> bool:
+    if one.folder.info() is None:
         return False
     from verify.engine.run import probe_examples
 
-    rows = example_order(int(info["population"]), config.seed, config.limit)
-    if not np.isin(rows, folder.examples(PREDICTIONS)).all():
+    _, order, rows = _stored_rows(one.folder, config)
+    if len(rows) < len(order) and not enough():
         return False
-    return bool(np.isin(probe_examples(folder, rows, selection["probe_share"]), folder.examples(PROBE)).all())
+    probed = probe_examples(one.folder, rows, one.selection["probe_share"])
+    return bool(np.isin(probed, one.folder.examples(PROBE)).all())
 
 
 def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mapping[str, float]) -> Measurement:
@@ -223,8 +275,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
 
     folder, task = one.folder, one.cell.task
     info = folder.info()
-    order = example_order(int(info["population"]), config.seed, config.limit) if info else np.empty(0, dtype=np.int64)
-    rows = order[: complete_prefix(order, folder.examples(PREDICTIONS))]
+    population, order, rows = _stored_rows(folder, config)
     settings = settings_of(task.kind, task.settings)
     predictions = folder.predictions(PREDICTIONS, rows, settings)
     if info is None or predictions is None or len(rows) == 0:
@@ -246,7 +297,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
         task=task.name,
         split=one.cell.split,
         n=len(rows),
-        population=int(info["population"]),
+        population=population,
         scores=scores,
         probed=len(probe),
         flips=flips,
@@ -269,10 +320,9 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
         },
         notes=(*info["notes"], *notes),
     )
-    if len(rows) == len(order):
-        folder.write_measurement(one.selection, measurement)
-        return replace(measurement, result=str(folder.measurement_file(one.selection)))
-    return measurement
+    selection = one.selection if len(rows) == len(order) else {**one.selection, "first": len(rows)}
+    folder.write_measurement(selection, measurement)
+    return replace(measurement, result=str(folder.measurement_file(selection)))
 
 
 _KEPT = (

@@ -243,3 +243,8 @@ class Verdict:
     explanation: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     result: str | None = None
+
+    @property
+    def is_attempted(self) -> bool:
+        """Whether the number was compared with anything; how many were flagged says little without how many were."""
+        return self.rung is not None

@@ -70,3 +70,22 @@ def test_a_caller_that_stops_early_begins_no_more_batches() -> None:
             break
 
     assert len(begun) < 20
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_no_batch_begins_once_no_more_are_wanted(lanes: int) -> None:
+    begun: list[int] = []
+
+    def compute(batch: int, inputs: int) -> int:
+        begun.append(batch)
+        return batch
+
+    found = [
+        batch
+        for batch, _ in computed(
+            iter(range(1000)), int, compute, lanes=lanes, threads=lanes, wanted=lambda: len(begun) < 10
+        )
+    ]
+
+    assert sorted(begun) == found == list(range(len(begun)))
+    assert 10 <= len(begun) <= 10 + lanes

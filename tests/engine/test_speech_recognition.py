@@ -233,9 +233,9 @@ def test_a_whisper_of_one_language_is_not_told_any(tmp_path: Path):
 
 def test_the_spellings_that_a_whisper_unifies_are_kept_for_its_normaliser(tmp_path: Path):
     whisper(tmp_path, window=2)
-    assert prepared_on(tmp_path, [tone(1.0)]).info == {}
+    assert "spelling" not in prepared_on(tmp_path, [tone(1.0)]).info
     (tmp_path / "normalizer.json").write_text('{"colour": "color"}')
-    assert prepared_on(tmp_path, [tone(1.0)]).info == {"spelling": {"colour": "color"}}
+    assert prepared_on(tmp_path, [tone(1.0)]).info["spelling"] == {"colour": "color"}
 
 
 def test_beams_and_length_are_those_of_the_task(tmp_path: Path):

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from verify.errors import BlockedError, DataError, NotComparableError
 from verify.judge.compare import failed, judge, no_task, unmeasurable
+from verify.judge.sampled import Sampled
+from verify.judge.sequential import Answer
 from verify.tasks.data import DIFFERENT_DATA
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry
-from verify.types import Rung, Score, Unit, VerdictKind
+from verify.types import Interval, Rung, Score, Unit, VerdictKind
 
 SST2 = Match(load_registry()["sst2"], "validation")
 OPEN = Match(load_registry()["mrpc"], "validation", split_known=False)
@@ -216,7 +218,7 @@ def test_an_unstated_split_accuses_nobody():
 def test_a_part_of_the_split_settles_nothing(literal):
     found = verdict(literal, {"accuracy": 0.91}, n=200, population=872)
     assert (found.kind, found.rung) == (VerdictKind.INCONCLUSIVE, Rung.SAMPLED)
-    assert "200 of 872 examples" in found.reason
+    assert "200 of the 872 examples" in found.reason
     assert "672 missing" in found.next_step
 
 
@@ -311,3 +313,48 @@ def test_a_fraction_and_its_percentage_are_judged_alike(value, parts, decimals, 
     other = verdict(percent, score, unit=Unit.PERCENT, tolerance=tolerance)
     assert (one.kind, one.rule) == (other.kind, other.rule)
     assert other.delta == pytest.approx(100 * one.delta, abs=1e-9)
+
+
+def of_part(literal, measured, answer, unit=Unit.FRACTION, metric="accuracy", match=SST2, **fields):
+    """The verdict after 400 of 1,000 examples, of which the tests gave ``answer``."""
+    made = claim(literal, metric, unit)
+    shown = Sampled(answer, Answer.BELOW, 30.0, Interval(measured - 1, measured + 1), made.scale / 100, 0.01, 250)
+    scores = {metric: measured / made.scale}
+    return judge(made, match, measurement(scores, n=400, population=1000, **fields), 0.0, shown)
+
+
+def test_a_sample_within_the_margin_is_consistent_and_never_reproduced():
+    found = of_part("91.0", 91.0, Answer.INSIDE, Unit.PERCENT)
+    assert (found.kind, found.rung, found.n, found.population) == (VerdictKind.CONSISTENT, Rung.SAMPLED, 400, 1000)
+    assert (found.interval.low, found.interval.high) == pytest.approx((89.95, 92.05))
+    assert "400 of the 1000 examples" in found.reason
+    assert "90.00 to 92.00" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer", "expected"),
+    [
+        ("accuracy", Answer.BELOW, VerdictKind.OVERSTATED),
+        ("accuracy", Answer.ABOVE, VerdictKind.UNDERSTATED),
+        ("error_rate", Answer.ABOVE, VerdictKind.OVERSTATED),
+        ("error_rate", Answer.BELOW, VerdictKind.UNDERSTATED),
+    ],
+)
+def test_a_sample_beyond_the_margin_contradicts_in_the_direction_that_is_better(metric, answer, expected):
+    measured = claim("0.91", metric)
+    shown = Sampled(answer, answer, 500.0, Interval(0.7, 0.8), 0.005, 0.01, 0)
+    found = judge(measured, SST2, measurement({"accuracy": 0.75}, n=400, population=1000), 0.0, shown)
+    assert found.kind is expected
+    assert "policy=strict" in found.next_step
+
+
+def test_an_open_question_says_how_many_examples_are_missing():
+    found = of_part("0.91", 0.905, None)
+    assert found.kind is VerdictKind.INCONCLUSIVE
+    assert "250 more examples" in found.next_step
+
+
+def test_a_sample_of_an_unknown_split_or_of_other_data_accuses_nobody():
+    assert of_part("0.91", 0.5, Answer.BELOW, match=OPEN).kind is VerdictKind.UNDERSPECIFIED
+    found = of_part("0.91", 0.5, Answer.BELOW, notes=(f"{DIFFERENT_DATA} 5 rows",))
+    assert found.kind is VerdictKind.UNVERIFIABLE

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from verify.metrics.additive import Additive, effect_of_one, mean_of, measure, ratio, share_of
+from verify.metrics.additive import Additive, effect_of_one, mean_of, measure, ratio, ratio_or_zero, share_of
 from verify.metrics.undefined import UndefinedScoreError
 
 VALUES = hnp.arrays(np.float64, st.integers(1, 30), elements=st.integers(-64, 64).map(lambda number: number / 8))
@@ -35,6 +35,24 @@ def test_a_share_of_words_counts_words_not_rows():
 
 def test_a_rate_divides_sums_and_not_rows():
     assert Additive(np.array([[1.0, 10.0], [1.0, 2.0]]), ratio).score("wer").value == pytest.approx(2 / 12)
+
+
+@pytest.mark.parametrize("value", [ratio, ratio_or_zero])
+def test_a_quotient_is_told_from_other_functions_of_sums(value):
+    rate = Additive(np.array([[1.0, 10.0], [1.0, 2.0]]), value)
+    assert rate.is_quotient
+    assert not rate.is_mean
+    assert not Additive(rate.statistics, lambda sums: np.exp(value(sums))).is_quotient
+    assert mean_of(np.ones(2)).is_quotient
+    assert mean_of(np.ones(2)).is_mean
+    assert share_of(np.ones(2, np.bool_)).is_mean
+
+
+def test_without_a_denominator_a_ratio_is_nothing_or_0():
+    sums = np.array([[1.0, 2.0], [0.0, 0.0]])
+    assert ratio(sums) == pytest.approx([0.5, math.nan], nan_ok=True)
+    assert ratio_or_zero(sums).tolist() == [0.5, 0.0]
+    assert float(ratio_or_zero(sums[1])) == 0.0
 
 
 @given(RATES, st.data())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.metrics.additive import measure
-from verify.metrics.answers import metrics, normalised, others
+from verify.metrics.answers import both, metrics, normalised
 from verify.metrics.undefined import UndefinedScoreError
 from verify.predictions import AnswerPredictions
 
@@ -80,7 +80,7 @@ def test_scores_equal_the_first_definition(rows):
     assert (set(scores), notes) == ({"exact_match", "f1"}, ())
     assert scores["exact_match"].count == expected[:, 0].sum()
     assert scores["f1"].value == pytest.approx(expected[:, 1].mean(), abs=1e-9)
-    assert others(run(texts, references)) == {}
+    assert both(run(texts, references))[1] == {}
 
 
 @given(st.lists(st.tuples(TEXTS, REFERENCES | st.just([])), min_size=1, max_size=6), st.data())
@@ -105,7 +105,7 @@ def test_scores_equal_the_second_definition(rows, data):
                 value if listed or not text else 0.0
                 for value, (text, listed) in zip(expected[:, place], rows, strict=True)
             ]
-            best = others(predictions)[f"best_{name}"]()
+            best = both(predictions)[1][f"best_{name}"]()
             assert best.value == pytest.approx(best_over_thresholds(values, texts, has, null_scores), abs=1e-9)
 
 
@@ -144,9 +144,9 @@ def test_hand_checked_questions_without_an_answer():
     }
     assert scores["has_answer_f1"].value == 0.5
     assert scores["no_answer_f1"].value == pytest.approx(1 / 3)
-    best = others(predictions)["best_exact_match"]()
+    best = both(predictions)[1]["best_exact_match"]()
     assert (best.count, best.n, best.value) == (4, 5, 0.8)  # a threshold between -5 and -1
-    assert others(predictions)["best_f1"]().value == pytest.approx(0.8)
+    assert both(predictions)[1]["best_f1"]().value == pytest.approx(0.8)
 
 
 def test_what_normalisation_leaves_of_an_article_differs_between_the_versions():
@@ -167,7 +167,7 @@ def test_a_model_that_was_not_asked_has_no_best_threshold():
     predictions = run(["x", "y"], [["x"], []])
     for name in ("best_exact_match", "best_f1"):
         with pytest.raises(UndefinedScoreError, match=f"{name} is undefined: 2 of 2 answers"):
-            others(predictions)[name]()
+            both(predictions)[1][name]()
 
 
 @builders.needs_shared

@@ -8,7 +8,7 @@ from sklearn import metrics as sklearn_metrics
 
 from verify.errors import DataError, EngineError, UsageError
 from verify.metrics.names import METRICS, find
-from verify.metrics.registry import class_count, measure
+from verify.metrics.registry import additive_metrics, class_count, measure
 from verify.predictions import LabelPredictions
 from verify.types import Unit
 
@@ -129,3 +129,31 @@ def test_the_registry_and_a_classification_load_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_means_over_examples_are_the_scores_of_a_classification(classes):
+    generator = np.random.default_rng(classes)
+    logits, reference = generator.normal(size=(200, classes)).astype(np.float32), generator.integers(0, classes, 200)
+    run = LabelPredictions(np.arange(200), logits, reference, tuple(range(classes)))
+    scores, _ = measure(run)
+    found = additive_metrics(run, {})
+    assert set(found) == {"accuracy", "f1_micro", "precision_micro", "recall_micro", "loss"} | (
+        {"top5_accuracy"} if classes > 5 else set()
+    )
+    for name, metric in found.items():
+        again = metric.score(name)
+        assert (again.n, again.count) == (200, scores[name].count)
+        assert again.value == pytest.approx(scores[name].value, abs=1e-12)
+    assert set(additive_metrics(run, {}, ["loss"])) == {"loss"}
+
+
+def test_sums_over_examples_are_the_scores_of_a_regression():
+    generator = np.random.default_rng(1)
+    values = 100 + generator.normal(size=(200, 1)).astype(np.float32)
+    run = LabelPredictions(np.arange(200), values, values[:, 0] + generator.normal(size=200), None)
+    scores, _ = measure(run)
+    found = additive_metrics(run, {})
+    assert set(found) == set(scores) - {"spearman"}
+    for name, metric in found.items():
+        assert metric.score(name).value == pytest.approx(scores[name].value, abs=1e-9)

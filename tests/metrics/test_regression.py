@@ -54,3 +54,13 @@ def test_a_correlation_lost_to_rounding_is_undefined():
 def test_an_error_beyond_the_range_of_floats_is_undefined():
     with pytest.raises(UndefinedScoreError, match="inf on 1 examples"):
         regression.mse(np.array([0.0]), np.array([1e200]))
+
+
+def test_a_correlation_of_sums_has_no_value_where_a_side_is_constant_but_for_rounding():
+    reference = np.array([3.1, 3.1, 3.1, 3.1, 7.0, 9.0])
+    metric = regression.moments(np.arange(6) * 0.1 + 1e6, reference)
+    weights = np.array([[1, 1, 1, 1, 1, 1], [3, 0, 2, 1, 0, 0], [0, 0, 0, 1, 2, 1]], np.float64)
+    whole, constant, part = metric.value(weights @ metric.statistics)
+    assert whole == pytest.approx(np.corrcoef(np.arange(6), reference)[0, 1], abs=1e-6)
+    assert np.isnan(constant)
+    assert part == pytest.approx(np.corrcoef([3, 4, 4, 5], [3.1, 7, 7, 9])[0, 1], abs=1e-6)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -33,8 +34,9 @@ def computed(
     *,
     lanes: int,
     threads: int,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[Units, Any]]:
-    """Each batch, in order, with ``compute(batch, collate(batch))``.
+    """Each batch, in order, with ``compute(batch, collate(batch))``, as long as more are ``wanted`` when one begins.
 
     In one lane, ``collate`` runs ahead in a thread and ``compute`` in the caller's. In several, both run in the lane's
     thread and share ``threads`` with the other lanes. A caller that stops early loses the batches under way.
@@ -42,22 +44,28 @@ def computed(
     if lanes == 1:
         with _pool(1) as pool:
             for batch, inputs in _ahead(pool, batches, collate, AHEAD):
+                if not wanted():
+                    return
                 yield batch, compute(batch, inputs)
         return
     import torch
 
+    def run(batch: Units) -> Any:
+        return (compute(batch, collate(batch)),) if wanted() else None
+
     try:
-        with _pool(lanes, torch.set_num_threads, threads // lanes) as pool:
-            yield from _ahead(pool, batches, lambda batch: compute(batch, collate(batch)), lanes + AHEAD)
+        with _pool(lanes, partial(torch.set_num_threads, threads // lanes)) as pool:
+            for batch, outputs in _ahead(pool, batches, run, lanes + AHEAD):
+                if outputs is None:
+                    return
+                yield batch, outputs[0]
     finally:
         torch.set_num_threads(threads)  # MKL keeps one number for the whole process, the lanes' last
 
 
 @contextmanager
-def _pool(size: int, start: Callable[[int], None] | None = None, threads: int = 1) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(
-        size, thread_name_prefix="batch", initializer=start, initargs=() if start is None else (threads,)
-    )
+def _pool(size: int, start: Callable[[], object] | None = None) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(size, thread_name_prefix="batch", initializer=start)
     try:
         yield pool
     finally:

@@ -137,11 +137,12 @@ class Loop:
             progress.done += writer.add_empty(np.concatenate(mine) if mine else np.empty(0, dtype=np.int64))
             with self._fast(model, kind):
                 for units, outputs in computed(
-                    self._in_time(self._batches(mine, batch_size)),
+                    self._batches(mine, batch_size),
                     self._collated,
                     lambda units, inputs: self._outputs(model, units, inputs),
                     lanes=self.lanes,
                     threads=self.job.threads,
+                    wanted=self._is_wanted,
                 ):
                     progress.done += writer.add(units, outputs)
                     progress.done_tokens += int(self.prepared.lengths[units].sum())
@@ -186,14 +187,11 @@ class Loop:
             return self.token_budget
         return max(min(self.token_budget, int(lengths.sum()) // (2 * self.lanes)), 1)
 
-    def _in_time(self, batches: Iterator[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
-        """The batches that may begin before the time runs out or somebody asks to stop."""
-        for batch in batches:
-            if self.deadline is not None and time.monotonic() > self.deadline:
-                return
-            if self.may_stop and self.folder.is_asked_to_stop():
-                return
-            yield batch
+    def _is_wanted(self) -> bool:
+        """Whether another batch may begin: there is time left, and nobody has asked to stop."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            return False
+        return not (self.may_stop and self.folder.is_asked_to_stop())
 
     def _collated(self, units: NDArray[np.int64]) -> Any:
         """The inputs of a batch, or None where memory did not suffice: then the loop halves it."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 8192
-FIRST_BLOCK, SMALL_BLOCK = 64, 512
+FIRST_BLOCK = 64
 
 
 def example_order(population: int, seed: int, limit: int | None = None) -> NDArray[np.int64]:
@@ -31,14 +31,16 @@ def complete_prefix(order: NDArray[np.int64], stored: NDArray[np.int64]) -> int:
 def blocks(count: int, *, small: bool = False) -> Iterator[slice]:
     """Cut range(count) into blocks within which the order may be changed.
 
-    ``small`` ones are for a run that may stop after any of them: 64, 128, 256, 512, then a quarter of what is done.
+    ``small`` ones are for a run that may stop after any of them: 64, or a quarter of what is done where that is more.
+    (Simulated, they let a claim that is 11 points off be contradicted by 1.8 % of 10,000 examples, and doubling ones by
+    2.4 %.)
     """
     start, size = 0, FIRST_BLOCK if small else BLOCK
     while start < count:
         yield slice(start, min(start + size, count))
         start += size
         if small:
-            size = 2 * size if size < SMALL_BLOCK else min(max(SMALL_BLOCK, start // 4), BLOCK)
+            size = min(max(FIRST_BLOCK, start // 4), BLOCK)
 
 
 def share(costs: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:

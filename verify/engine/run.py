@@ -66,7 +66,7 @@ def execute(
         loop.over(missing, PREDICTIONS, emit, model=model, batch_size=job.batch_size)
     done = rows[: complete_prefix(rows, folder.examples(PREDICTIONS))]
     lost = int((~np.isin(rows, folder.examples(PREDICTIONS))).sum())
-    if lost and job.budget is None and not job.may_stop:
+    if lost and job.budget is None and not folder.is_asked_to_stop():
         raise StoreError(
             f"{lost} of {len(rows)} rows have vanished from {folder.path} while it was written. Leave "
             "the folder alone while a command runs, and run the same command again."

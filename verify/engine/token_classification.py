@@ -37,6 +37,8 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     subword = str(settings["subword"])
     references, data_labels = _references(examples)
     sentences = _sentences(examples, rows, references)
+    if settings["lowercase_input"]:
+        sentences = [[word.lower() for word in words] for words in sentences]
     model = model_for(job, AutoModelForTokenClassification)
     model_labels = class_names(model.config)
     names = data_labels or model_labels
@@ -78,6 +80,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
             "data_labels": data_labels,
             "label_of_logit": alignment.label_of_logit,
             "label_alignment": alignment.how,
+            "longest_reference": max(map(len, references), default=0),
         },
         notes=_notes(words, untagged, limit),
         forward=lambda model, inputs: word_logits(model, inputs, subword),

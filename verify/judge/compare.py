@@ -1,7 +1,8 @@
 """A claim and a measurement of the same examples → a verdict.
 
 A full rerun of the same split has no sampling error. What remains is rounding (the print interval) and numerical noise
-(the flip budget, measured). Everything outside of both is a difference, and its size is stated.
+(the flip budget, measured). Everything outside of both is a difference, and its size is stated. Of a part of the split
+the sequential tests (:mod:`verify.judge.sampled`) say what it shows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
 from verify.judge.intervals import agrees_if_cut, allowed, contains
+from verify.judge.sampled import Sampled
+from verify.judge.sequential import Answer
 from verify.metrics.meanings import FORMS, measured_for, readings
 from verify.metrics.names import METRICS
 from verify.tasks.data import DIFFERENT_DATA
@@ -36,17 +39,19 @@ class _Reading:
         return max(self.interval.low - self.measured, self.measured - self.interval.high, 0.0)
 
 
-def judge(claim: Claim, match: Match, measurement: Measurement, tolerance: float = 0.0) -> Verdict:
+def judge(
+    claim: Claim, match: Match, measurement: Measurement, tolerance: float = 0.0, sampled: Sampled | None = None
+) -> Verdict:
     """The verdict on a claim for which ``match`` found the task that ``measurement`` measured.
 
     ``tolerance`` (a fraction; for raw metrics in the metric's unit) is the policy's own allowance on top of rounding
-    and flips.
+    and flips. ``sampled`` is what a measurement of a part of the split shows, None where it can show nothing.
     """
     found = _readings(claim, measurement, tolerance)
     if not found:
         return unmeasurable(claim, match, measurement)
     if not measurement.is_full:
-        return _partial(claim, match, measurement, found[0])
+        return _of_part(claim, match, measurement, found[0], sampled)
     standard = found[0] if len(found) == 1 or found[0].metric.endswith("_binary") else None
     fitting = [reading for reading in found if reading.fits]
     if standard is not None and standard.fits:
@@ -209,13 +214,38 @@ def _reproduced(
 
 
 def _differs(claim: Claim, match: Match, measurement: Measurement, reading: _Reading) -> Verdict:
-    meant = FORMS.get(claim.metric) or METRICS.get(reading.metric)
-    overstated = (reading.measured < claim.value) == (meant is None or meant.greater_is_better)
+    overstated = _is_overstated(claim, reading, below=reading.measured < claim.value)
     size = _size(claim, abs(reading.measured - claim.value))
     measured = (
         f"The card says {claim.literal}; all {measurement.n} examples of {measurement.split} give "
         f"{_value(claim, reading.measured)}"
     )
+    return _undecidable(claim, match, measurement, reading, f"{measured}, {size} away") or _verdict(
+        VerdictKind.OVERSTATED if overstated else VerdictKind.UNDERSTATED,
+        claim,
+        match,
+        measurement,
+        reading,
+        "beyond rounding and numerical noise",
+        f"{measured}, {size} {'worse' if overstated else 'better'} than claimed; rounding, numerical noise and "
+        f"the tolerance allow at most {_size(claim, (reading.interval.high - reading.interval.low) / 2)}.",
+        "Compare the settings of this run with the author's (split, preprocessing, revision), or ask the author.",
+    )
+
+
+def _is_overstated(claim: Claim, reading: _Reading, *, below: bool) -> bool:
+    """Whether what was measured is worse than claimed, where it lies ``below`` the claim or above it."""
+    meant = FORMS.get(claim.metric) or METRICS.get(reading.metric)
+    return below == (meant is None or meant.greater_is_better)
+
+
+def _undecidable(
+    claim: Claim, match: Match, measurement: Measurement, reading: _Reading, measured: str
+) -> Verdict | None:
+    """The verdict on a difference that may be no difference, because other examples may have been claimed; else None.
+
+    ``measured`` is the beginning of a sentence.
+    """
     if different := next((note for note in measurement.notes if note.startswith(DIFFERENT_DATA)), None):
         return _verdict(
             VerdictKind.UNVERIFIABLE,
@@ -235,20 +265,10 @@ def _differs(claim: Claim, match: Match, measurement: Measurement, reading: _Rea
             measurement,
             reading,
             "the split is not stated",
-            f"{measured}, {size} away; but the card does not say which split it means, and the data have several.",
+            f"{measured}; but the card does not say which split it means, and the data have several.",
             "Name the split that is meant: override.split=NAME.",
         )
-    return _verdict(
-        VerdictKind.OVERSTATED if overstated else VerdictKind.UNDERSTATED,
-        claim,
-        match,
-        measurement,
-        reading,
-        "beyond rounding and numerical noise",
-        f"{measured}, {size} {'worse' if overstated else 'better'} than claimed; rounding, numerical noise and "
-        f"the tolerance allow at most {_size(claim, (reading.interval.high - reading.interval.low) / 2)}.",
-        "Compare the settings below with the author's (split, preprocessing, revision), or ask the author.",
-    )
+    return None
 
 
 def _underspecified(
@@ -268,18 +288,63 @@ def _underspecified(
     )
 
 
-def _partial(claim: Claim, match: Match, measurement: Measurement, reading: _Reading) -> Verdict:
-    missing = measurement.population - measurement.n
-    return _verdict(
-        VerdictKind.INCONCLUSIVE,
+def _of_part(
+    claim: Claim, match: Match, measurement: Measurement, reading: _Reading, sampled: Sampled | None
+) -> Verdict:
+    """The verdict after a part of the split: what the sequential tests have shown, if anything."""
+    part = (
+        f"The card says {claim.literal}; {measurement.n} of the {measurement.population} examples of "
+        f"{measurement.split}, drawn at random, give {_value(claim, reading.measured)}"
+    )
+    go_on = "the same command goes on from here with policy=strict, and without limit and budget"
+    if sampled is None:
+        missing = measurement.population - measurement.n
+        return _verdict(
+            VerdictKind.INCONCLUSIVE,
+            claim,
+            match,
+            measurement,
+            reading,
+            "only a sample was run",
+            f"{part}. This score can only be judged on the whole split.",
+            f"Run the {missing} missing examples: {go_on}.",
+        )
+    reading = replace(reading, interval=claim.interval.widened(sampled.margin))
+    low, high = _value(claim, sampled.interval.low), _value(claim, sampled.interval.high)
+    so = f"{part}, so all of them would give {low} to {high}"
+    if sampled.answer is None:
+        return _verdict(
+            VerdictKind.INCONCLUSIVE,
+            claim,
+            match,
+            measurement,
+            reading,
+            "the sample leaves it open",
+            f"{so}. That neither contradicts the card nor confirms it.",
+            f"About {sampled.more} more examples would settle it: {go_on}.",
+        )
+    if sampled.answer is Answer.INSIDE:
+        return _verdict(
+            VerdictKind.CONSISTENT,
+            claim,
+            match,
+            measurement,
+            reading,
+            "a sample lies within the margin",
+            f"{so}. That is within {_size(claim, sampled.margin)} of the card's number; whether its last digit is "
+            "right only the whole split can tell.",
+        )
+    overstated = _is_overstated(claim, reading, below=sampled.answer is Answer.BELOW)
+    return _undecidable(claim, match, measurement, reading, so) or _verdict(
+        VerdictKind.OVERSTATED if overstated else VerdictKind.UNDERSTATED,
         claim,
         match,
         measurement,
         reading,
-        "only a sample was run",
-        f"{measurement.n} of {measurement.population} examples of {measurement.split} give "
-        f"{_value(claim, reading.measured)} against {claim.literal} on the card; a part of the split settles nothing.",
-        f"Run the {missing} missing examples: the same command without limit or budget goes on from here.",
+        "a sample lies beyond the margin",
+        f"{so}, {'worse' if overstated else 'better'} than claimed (the chance that a sample says so wrongly is at "
+        f"most {sampled.level:.2%}).",
+        f"To search for the cause, or for the exact difference, run the whole split: {go_on}.",
     )
 
 

@@ -24,12 +24,19 @@ class Additive:
     """``statistics`` float64 [N, K]; ``value`` maps sums [..., K] to scores [...] (a fraction, or a raw number).
 
     ``is_share`` marks a plain share: the two statistics are then hits and what is counted (1 for each example, or its
-    words), and the score has an exact count.
+    words), and the score has an exact count. ``is_mean`` marks a mean of one value for each example: the second
+    statistic is then 1 in every row, also in those not seen yet.
     """
 
     statistics: Floats
     value: Callable[[Floats], Floats]
     is_share: bool = False
+    is_mean: bool = False
+
+    @property
+    def is_quotient(self) -> bool:
+        """Whether the score is the sum of the first statistic divided by that of the second."""
+        return self.value in (ratio, ratio_or_zero)
 
     def score(self, name: str) -> Score:
         """The score over all rows. Raises UndefinedScoreError where it is not a finite number."""
@@ -48,14 +55,21 @@ def ratio(sums: Floats) -> Floats:
         return np.asarray(sums[..., 0] / sums[..., 1], dtype=np.float64)
 
 
+def ratio_or_zero(sums: Floats) -> Floats:
+    """The same, but 0 without a denominator: ``zero_division=0`` in scikit-learn."""
+    above, below = sums[..., 0], sums[..., 1]
+    return np.divide(above, below, out=np.zeros(np.shape(above)), where=below != 0)
+
+
 def mean_of(values: Floats) -> Additive:
     """The mean of one value for each example [N]."""
-    return Additive(np.stack([np.asarray(values, np.float64), np.ones(len(values))], axis=1), ratio)
+    return Additive(np.stack([np.asarray(values, np.float64), np.ones(len(values))], axis=1), ratio, is_mean=True)
 
 
 def share_of(hits: NDArray[np.bool_]) -> Additive:
     """The share of examples that are hits [N]."""
-    return Additive(np.stack([hits.astype(np.float64), np.ones(len(hits))], axis=1), ratio, is_share=True)
+    statistics = np.stack([hits.astype(np.float64), np.ones(len(hits))], axis=1)
+    return Additive(statistics, ratio, is_share=True, is_mean=True)
 
 
 def measure(metrics: Mapping[str, Additive]) -> tuple[dict[str, Score], tuple[str, ...]]:

@@ -11,7 +11,8 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from verify.predictions import AnswerPredictions
 from verify.types import Score
 
 Flags = NDArray[np.bool_]
+Indices = NDArray[np.int64]
 
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -35,17 +37,73 @@ def normalised(text: str) -> str:
 def word_f1(predicted: str, reference: str) -> float:
     """Return the F1 of the words that two normalised texts share, each as often as it occurs in both; else 0."""
     mine, theirs = predicted.split(), reference.split()
+    if mine == theirs:
+        return 1.0 if mine else 0.0
+    if set(mine).isdisjoint(theirs):
+        return 0.0
     shared = (Counter(mine) & Counter(theirs)).total()
-    return 2 * shared / (len(mine) + len(theirs)) if shared else 0.0
+    return 2 * shared / (len(mine) + len(theirs))
 
 
-def metrics(predictions: AnswerPredictions) -> dict[str, Additive]:
+def metrics(predictions: AnswerPredictions, normalise: Callable[[str], str] = normalised) -> dict[str, Additive]:
     """Return ``exact_match`` and ``f1`` (the mean over questions), each against the best of a question's references.
 
     Where some question has no answer, the same of the two kinds of question: ``has_answer_…`` and ``no_answer_…``. A
-    question without an answer scores 1 if it gets none, else 0.
+    question without an answer scores 1 if it gets none, else 0. Texts are compared after ``normalise``.
     """
-    exact, overlap, answerable = _of_questions(predictions)
+    return _sums(*_of_questions(predictions, normalise))
+
+
+def both(predictions: AnswerPredictions) -> tuple[dict[str, Additive], dict[str, Callable[[], Score]]]:
+    """Return :func:`metrics`, and where some question has no answer ``best_exact_match`` and ``best_f1``."""
+    scored = _of_questions(predictions)
+    names = () if scored[2].all() else ("best_exact_match", "best_f1")
+    return _sums(*scored), {name: BestThreshold(name, predictions, scored) for name in names}
+
+
+@dataclass(frozen=True)
+class BestThreshold:
+    """``best_exact_match`` or ``best_f1``; calling it gives the score.
+
+    The score if every question whose ``null_scores`` exceed one threshold had got no answer, at the threshold that is
+    best for these data. As in the official script, the answers are those predicted (a threshold already applied to them
+    stays applied), and questions with equal scores go one by one, in their own order.
+    """
+
+    name: str
+    predictions: AnswerPredictions
+    scored: tuple[Flags, Floats, Flags]
+
+    def gains(self) -> tuple[Indices, Floats, Flags]:
+        """Return the order [N] of ``null_scores``, the gain of each question [N], and which have no answer [N].
+
+        A gain is what a question adds to the number of right ones if it is answered rather than not: its score if there
+        is an answer, and -1 or 0 if there is none. Raises UndefinedScoreError if some answer comes without a score for
+        no answer.
+        """
+        unscored = int((~np.isfinite(self.predictions.null_scores)).sum())
+        if unscored:
+            raise UndefinedScoreError(
+                f"{self.name} is undefined: {unscored} of {len(self.predictions)} answers come without a score for no "
+                "answer. Set no_answer: yes in the task file and run it again."
+            )
+        exact, overlap, answerable = self.scored
+        answered = np.array([bool(text) for text in self.predictions.texts])
+        gain = np.where(answerable, overlap if self.name == "best_f1" else exact, -1.0 * answered)
+        return np.argsort(self.predictions.null_scores, kind="stable"), gain, ~answerable
+
+    def __call__(self) -> Score:
+        order, gain, unanswerable = self.gains()
+        n, best = len(gain), int(unanswerable.sum()) + max(0.0, float(np.cumsum(gain[order]).max()))
+        return defined(self.name, best / n, n, round(best) if self.name == "best_exact_match" else None)
+
+
+def threshold_gains(name: str, predictions: AnswerPredictions) -> tuple[Indices, Floats, Flags]:
+    """Return :meth:`BestThreshold.gains` of ``best_exact_match`` or ``best_f1``."""
+    return BestThreshold(name, predictions, _of_questions(predictions)).gains()
+
+
+def _sums(exact: Flags, overlap: Floats, answerable: Flags) -> dict[str, Additive]:
     found = {"exact_match": share_of(exact), "f1": mean_of(overlap)}
     if answerable.all():
         return found
@@ -58,43 +116,15 @@ def metrics(predictions: AnswerPredictions) -> dict[str, Additive]:
     return found
 
 
-def others(predictions: AnswerPredictions) -> dict[str, Callable[[], Score]]:
-    """Return ``best_exact_match`` and ``best_f1`` where some question has no answer.
-
-    The score if every question whose ``null_scores`` exceed one threshold had got no answer, at the threshold that is
-    best for these data. As in the official script, the answers are those predicted (a threshold already applied to them
-    stays applied), and questions with equal scores go one by one, in their own order.
-    """
-    if all(_is_answerable(references) for references in predictions.references):
-        return {}
-    return {
-        "best_exact_match": partial(_best, "best_exact_match", predictions, 0),
-        "best_f1": partial(_best, "best_f1", predictions, 1),
-    }
-
-
-def _best(name: str, predictions: AnswerPredictions, which: int) -> Score:
-    unscored = int((~np.isfinite(predictions.null_scores)).sum())
-    if unscored:
-        raise UndefinedScoreError(
-            f"{name} is undefined: {unscored} of {len(predictions)} answers come without a score for no answer. Set "
-            "no_answer: yes in the task file and run it again."
-        )
-    exact, overlap, answerable = _of_questions(predictions)
-    answered = np.array([bool(text) for text in predictions.texts])
-    scores = exact.astype(np.float64) if which == 0 else overlap
-    gain = np.where(answerable, scores, -1.0 * answered)
-    steps = np.cumsum(gain[np.argsort(predictions.null_scores, kind="stable")])
-    best = int((~answerable).sum()) + max(0.0, float(steps.max()))
-    return defined(name, best / len(predictions), len(predictions), round(best) if which == 0 else None)
-
-
-def _of_questions(predictions: AnswerPredictions) -> tuple[Flags, Floats, Flags]:
+def _of_questions(
+    predictions: AnswerPredictions, normalise: Callable[[str], str] = normalised
+) -> tuple[Flags, Floats, Flags]:
     """Return whether each answer is right, its overlap with the best reference, and whether there is an answer."""
     answerable = np.array([_is_answerable(references) for references in predictions.references], dtype=np.bool_)
     score = _first_score if answerable.all() else _second_score
+    known = cache(normalise)  # references of a question are often the same, and the answer one of them
     pairs = [
-        score(normalised(text), [normalised(reference) for reference in references])
+        score(known(text), [known(reference) for reference in references])
         for text, references in zip(predictions.texts, predictions.references, strict=True)
     ]
     values = np.array(pairs, dtype=np.float64).reshape(-1, 2)

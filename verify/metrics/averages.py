@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.metrics.additive import Additive, Floats
+from verify.metrics.additive import Additive, Floats, ratio_or_zero
 
 Integers = NDArray[np.int64]
 
@@ -55,7 +55,9 @@ def averaged(counts: Floats, average: str, suffix: str, every_class: bool = Fals
     if there are none).
     """
     if average == "micro":
-        counts = counts.sum(axis=2, keepdims=True)
+        right, predicted, actual = counts.sum(axis=2).T
+        parts = {"f1": (2 * right, predicted + actual), "precision": (right, predicted), "recall": (right, actual)}
+        return {name + suffix: Additive(np.stack(pair, axis=1), ratio_or_zero) for name, pair in parts.items()}
     statistics = counts.reshape(len(counts), 3 * counts.shape[2])
     return {
         name + suffix: Additive(statistics, partial(_average, ratio, average, every_class))
@@ -68,8 +70,6 @@ def _average(
 ) -> Floats:
     right, predicted, actual = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, sums.shape[-1] // 3), -2, 0)
     ratios = ratio(right, predicted, actual)
-    if average == "micro":
-        return ratios[..., 0]
     if average == "weighted":
         return _ratio((ratios * actual).sum(axis=-1), actual.sum(axis=-1))
     weight = np.ones(ratios.shape) if every_class else (predicted + actual > 0).astype(np.float64)

@@ -11,13 +11,15 @@ without a denominator is 0 (``zero_division=0``). The positive label of the bina
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.metrics.additive import Additive, mean_of, ratio_or_zero, share_of
 from verify.metrics.undefined import UndefinedScoreError, defined
 from verify.types import Score
 
@@ -141,6 +143,7 @@ LABEL_METRICS: Mapping[str, Callable[[ClassCounts], Floats]] = {
 }
 """The metrics that depend on predicted labels alone, by canonical name."""
 
+_BINARY = frozenset({"f1_binary", "precision_binary", "recall_binary"})
 _HITS_PER_EXAMPLE = frozenset({"accuracy", "f1_micro", "precision_micro", "recall_micro"})
 
 
@@ -162,8 +165,8 @@ def _reference_columns(logits: NDArray[np.float32], labels: Labels, reference: L
     return columns
 
 
-def top5_accuracy(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels) -> Score:
-    """Return the share of rows whose reference is among the five largest logits, a fraction with its exact count.
+def top5_hits(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels) -> NDArray[np.bool_]:
+    """Return whether each row's reference is among its five largest logits, [N].
 
     Columns with equal logits rank by column number, so that first place is always the predicted label (libraries
     differ here: scikit-learn ranks later columns first, and ``torch.topk`` promises no order). A reference that no
@@ -173,16 +176,36 @@ def top5_accuracy(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], 
     own = logits[np.arange(len(reference)), columns][:, None]
     earlier = np.arange(logits.shape[1]) < columns[:, None]
     rank = (logits > own).sum(axis=1) + ((logits == own) & earlier).sum(axis=1)
-    hits = int(((rank < 5) & (columns >= 0)).sum())
+    hits: NDArray[np.bool_] = (rank < 5) & (columns >= 0)
+    return hits
+
+
+def top5_accuracy(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels) -> Score:
+    """Return the share of :func:`top5_hits`, a fraction with its exact count."""
+    hits = int(top5_hits(logits, label_of_logit, reference).sum())
     return defined("top5_accuracy", hits / len(reference), len(reference), hits)
 
 
-def loss(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels) -> Score:
-    """Return the mean cross-entropy in nats, over all of the model's classes: what the Trainer reports as the loss.
+def losses(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels) -> Floats:
+    """Return each row's cross-entropy in nats, over all of the model's classes, [N].
 
     Raises:
         UndefinedScoreError: if a reference has no logit, or two logits stand for the same class.
     """
+    return np.concatenate(list(_blocks_of_losses(logits, label_of_logit, reference)))
+
+
+def loss(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels) -> Score:
+    """Return the mean of :func:`losses`: what the Trainer reports as the loss. Raises as they do."""
+    total = 0.0
+    for block in _blocks_of_losses(logits, label_of_logit, reference):
+        total += float(block.sum())
+    return defined("loss", total / len(reference), len(reference))
+
+
+def _blocks_of_losses(
+    logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference: Labels
+) -> Iterator[Floats]:
     known = [label for label in label_of_logit if label >= 0]
     if len(set(known)) < len(known):
         raise UndefinedScoreError("loss is undefined: several of the model's classes stand for the same label.")
@@ -193,10 +216,39 @@ def loss(logits: NDArray[np.float32], label_of_logit: tuple[int, ...], reference
             f"loss is undefined: {int((columns < 0).sum())} of {len(reference)} examples have a label that the model "
             f"has no class for (label ids {missing})."
         )
-    total, step = 0.0, max(1, _BLOCK // logits.shape[1])
+    step = max(1, _BLOCK // logits.shape[1])
     for start in range(0, len(reference), step):
         block = logits[start : start + step].astype(np.float64)
         block -= block.max(axis=1, keepdims=True)
         own = block[np.arange(len(block)), columns[start : start + step]]
-        total += float((np.log(np.exp(block).sum(axis=1)) - own).sum())
-    return defined("loss", total / len(reference), len(reference))
+        yield np.log(np.exp(block).sum(axis=1)) - own
+
+
+def additive(
+    logits: NDArray[np.float32],
+    label_of_logit: tuple[int, ...],
+    reference: Labels,
+    only: Collection[str] | None = None,
+) -> dict[str, Additive]:
+    """Return the metrics that are a mean over examples, or those named in ``only``.
+
+    They are the accuracy and the micro averages, which equal it; of more than five logits top5_accuracy; and the loss
+    where it has a value. Where ``only`` names them, also the binary F1, precision and recall, which are quotients.
+    """
+    wanted = {*_HITS_PER_EXAMPLE, "top5_accuracy", "loss"} if only is None else set(only)
+    found: dict[str, Additive] = {}
+    if named := sorted(_HITS_PER_EXAMPLE & wanted):
+        found |= dict.fromkeys(named, share_of(predicted_labels(logits, label_of_logit) == reference))
+    if binary := sorted(_BINARY & wanted):
+        predicted = predicted_labels(logits, label_of_logit) == POSITIVE_LABEL
+        actual = reference == POSITIVE_LABEL
+        right, both = 1.0 * (predicted & actual), 1.0 * predicted + actual
+        parts = {"f1": (2 * right, both), "precision": (right, 1.0 * predicted), "recall": (right, 1.0 * actual)}
+        pairs = {name: np.stack(parts[name.removesuffix("_binary")], axis=1) for name in binary}
+        found |= {name: Additive(pair, ratio_or_zero) for name, pair in pairs.items()}
+    if "top5_accuracy" in wanted and logits.shape[1] > 5:
+        found["top5_accuracy"] = share_of(top5_hits(logits, label_of_logit, reference))
+    if "loss" in wanted:
+        with contextlib.suppress(UndefinedScoreError):
+            found["loss"] = mean_of(losses(logits, label_of_logit, reference))
+    return found

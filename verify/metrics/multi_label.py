@@ -70,7 +70,7 @@ def others(predictions: LabelSetPredictions) -> dict[str, Callable[[], Score]]:
     return found
 
 
-def _label_logits(predictions: LabelSetPredictions) -> Floats:
+def label_logits(predictions: LabelSetPredictions) -> Floats:
     """Return each label's logit [N, L]: the largest of several, -inf where the model has none."""
     logits = np.full(predictions.reference.shape, -np.inf)
     for column, label in enumerate(predictions.label_of_logit):
@@ -82,7 +82,7 @@ def _label_logits(predictions: LabelSetPredictions) -> Floats:
 def _label_sets(predictions: LabelSetPredictions) -> tuple[Flags, Flags]:
     """Return predicted and reference labels, over the data set's and those that the model adds."""
     absent = np.asarray(predictions.label_of_logit) < 0
-    logits = np.concatenate([_label_logits(predictions), predictions.logits[:, absent]], axis=1)
+    logits = np.concatenate([label_logits(predictions), predictions.logits[:, absent]], axis=1)
     with np.errstate(over="ignore"):
         predicted = 1 / (1 + np.exp(-logits)) > predictions.threshold
     n_labels = predictions.reference.shape[1]
@@ -127,7 +127,7 @@ def _ranking(name: str, function: str, average: str, predictions: LabelSetPredic
         _undefined(f"{name} is undefined: {which} belong to all of the examples, or to none.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a label that no example has counts 0 in average precision
-        value = getattr(sklearn_metrics, function)(reference, _label_logits(predictions), average=average)
+        value = getattr(sklearn_metrics, function)(reference, label_logits(predictions), average=average)
     return defined(name, float(value), len(reference))
 
 

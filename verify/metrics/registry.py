@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from verify.errors import DataError, EngineError
-from verify.metrics import answers, classification, embedding, language, multi_label, sequence, speech, text
+from verify.metrics import answers, classification, embedding, language, multi_label, regression, sequence, speech, text
 from verify.metrics.additive import Additive
 from verify.metrics.regression import REGRESSION_METRICS
 from verify.metrics.undefined import UndefinedScoreError
@@ -28,6 +28,9 @@ from verify.predictions import (
 )
 from verify.types import Score, Setting
 
+Applied = tuple[Mapping[str, Additive], Mapping[str, Callable[[], Score]]]
+"""The metrics of one run: those that are sums over examples, and functions that give the others."""
+
 
 def class_count(predictions: LabelPredictions) -> int:
     """Return the number of the data set's classes that the model or the reference shows; 0 for a regression."""
@@ -41,13 +44,15 @@ def measure(
     predictions: Predictions,
     settings: Mapping[str, Setting] | None = None,
     only: Collection[str] | None = None,
+    applied: Applied | None = None,
 ) -> tuple[dict[str, Score], tuple[str, ...]]:
     """Score a run by every metric of its family, or by those named in ``only``.
 
     ``settings`` are the task's (the normaliser of transcripts, the tokeniser of BLEU …). Of a classification, binary
     averages apply where :func:`class_count` is 2, whatever further classes the model has; top5_accuracy where there are
     more than five logits. Returns the scores by canonical name, and one sentence for each metric that applies but has
-    no value on these data.
+    no value on these data. ``applied`` is what :func:`applicable` gives, where it is at hand: of texts it costs nearly
+    all of the time.
 
     Raises:
         DataError: if there are no examples, or references are missing.
@@ -59,7 +64,7 @@ def measure(
         )
     if isinstance(predictions, LabelPredictions):
         _check(predictions)
-    additive, others = applicable(predictions, settings or {}, only)
+    additive, others = applied or applicable(predictions, settings or {}, only)
     scores: dict[str, Score] = {}
     notes: list[str] = []
     for name in (*additive, *others):
@@ -73,7 +78,7 @@ def measure(
 
 def applicable(
     predictions: Predictions, settings: Mapping[str, Setting], only: Collection[str] | None = None
-) -> tuple[Mapping[str, Additive], Mapping[str, Callable[[], Score]]]:
+) -> Applied:
     """The metrics of a family on one run: those that are sums over examples, and the others.
 
     With ``only``, costly metrics that it does not name may be missing.
@@ -85,17 +90,40 @@ def applicable(
     if isinstance(predictions, TagPredictions):
         return sequence.metrics(predictions), sequence.others(predictions)
     if isinstance(predictions, AnswerPredictions):
-        return answers.metrics(predictions), answers.others(predictions)
+        return answers.both(predictions)
     if isinstance(predictions, SimilarityPredictions):
         return {}, embedding.metrics(predictions)
     if isinstance(predictions, LikelihoodPredictions):
         return language.metrics(predictions), {}
     if isinstance(predictions, TextPredictions):
         if predictions.family is Family.TRANSCRIPTS:
-            return speech.metrics(predictions, settings, predictions.spelling), {}
+            rates = speech.RATES if only is None else only
+            return speech.metrics(predictions, settings, predictions.spelling, rates), {}
         of_texts = text.summary_metrics if predictions.family is Family.SUMMARIES else text.translation_metrics
         return (of_texts(predictions, settings) if only is None else of_texts(predictions, settings, only)), {}
     raise TypeError(f"{type(predictions).__name__} has no metrics")
+
+
+def additive_metrics(
+    predictions: Predictions, settings: Mapping[str, Setting], only: Collection[str] | None = None
+) -> Mapping[str, Additive]:
+    """The metrics that are a function of sums over examples, with the statistics of each example.
+
+    Beside those that :func:`applicable` gives, they are the accuracy (and the micro averages, which equal it),
+    top5_accuracy and loss of a classification, and whatever of a regression, of similarities is no rank correlation.
+    Metrics without a value on this run may be missing; with ``only``, so may those that it does not name.
+    """
+    if isinstance(predictions, SimilarityPredictions):
+        return {
+            f"{prefix}pearson": regression.moments(predictions.similarity[:, column], predictions.reference)
+            for prefix, column in embedding.SIMILARITIES.items()
+        }
+    if not isinstance(predictions, LabelPredictions):
+        return applicable(predictions, settings, only)[0]
+    logits, mapping = predictions.logits, predictions.label_of_logit
+    if mapping is None:
+        return regression.additive(logits[:, 0].astype(np.float64), predictions.reference.astype(np.float64))
+    return classification.additive(logits, mapping, predictions.reference.astype(np.int64), only)
 
 
 def recorded_settings(predictions: Predictions, settings: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.metrics.additive import Additive, mean_of
 from verify.metrics.undefined import UndefinedScoreError, defined
 from verify.types import Score
 
@@ -78,3 +79,37 @@ REGRESSION_METRICS: Mapping[str, Callable[[Floats, Floats], Score]] = {
     "mae": mae,
     "loss": loss,
 }
+
+
+def additive(predicted: Floats, reference: Floats) -> dict[str, Additive]:
+    """Return the metrics that are a function of sums over examples: all but spearman.
+
+    The values are those of :data:`REGRESSION_METRICS` but for the last bits.
+    """
+    squares = mean_of((predicted - reference) ** 2)
+    return {
+        "pearson": moments(predicted, reference),
+        "mse": squares,
+        "mae": mean_of(np.abs(predicted - reference)),
+        "loss": squares,
+    }
+
+
+def moments(predicted: Floats, reference: Floats) -> Additive:
+    """Return Pearson's correlation as a function of sums; NaN where one side is constant."""
+    sides = [(values - values.mean()) / (values.std() or 1.0) for values in (predicted, reference)]
+    one, other = sides
+    return Additive(np.stack([np.ones(len(one)), one, other, one * one, other * other, one * other], 1), _correlated)
+
+
+_CONSTANT = 1e-12
+"""The variance, as a share of that of all examples, below which only rounding is left."""
+
+
+def _correlated(sums: Floats) -> Floats:
+    n, one, other, one_squared, other_squared, product = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = one_squared / n - (one / n) ** 2
+        other_spread = other_squared / n - (other / n) ** 2
+        correlation = (product / n - one / n * (other / n)) / np.sqrt(spread * other_spread)
+        return np.where((spread > _CONSTANT) & (other_spread > _CONSTANT), correlation, np.nan)

@@ -8,9 +8,9 @@ Scores are fractions.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,13 @@ import numpy as np
 from verify.errors import EngineError
 from verify.metrics.additive import Additive, Floats, ratio
 from verify.metrics.averages import RATIOS, averaged, counted
+from verify.metrics.entities import OUTSIDE, Rows, lenient_entities, strict_entities
 from verify.metrics.undefined import UndefinedScoreError
 from verify.predictions import TagPredictions
 from verify.types import Score
 
-OUTSIDE = "O"
 PLAIN = "none"
 """The scheme of tags that mark no entities."""
-
-Rows = Sequence[Sequence[str]]
-Entity = tuple[int, str, int, int]  # example, type, first and last place
 
 _ENTITY_TAG = re.compile(r"[BIESULM](-.*)?")
 
@@ -47,7 +44,7 @@ def metrics(predictions: TagPredictions) -> dict[str, Additive]:
     """
     _check(predictions)
     tags, reference = predictions.tags, predictions.reference
-    tokens, names = _token_counts(tags, reference)
+    tokens, names = token_counts(tags, reference)
     hits, words = tokens[:, 0].sum(axis=1), tokens[:, 2].sum(axis=1)
     accuracy = Additive(np.stack([hits, words], axis=1), ratio, is_share=True)
     found = {"accuracy": accuracy}
@@ -56,12 +53,10 @@ def metrics(predictions: TagPredictions) -> dict[str, Additive]:
             found |= averaged(tokens, average, f"_{average}")
         return found
 
-    entities = _entity_counts(lenient_entities(tags), lenient_entities(reference), len(predictions))
+    entities, _ = entity_counts(predictions)
     found |= averaged(entities, "micro", "")
-    if not _unfit(predictions):
-        scheme = _scheme(predictions.scheme)
-        strict = _entity_counts(strict_entities(tags, scheme), strict_entities(reference, scheme), len(predictions))
-        found |= averaged(strict, "micro", "_strict")
+    if not _unfit(predictions, predictions.scheme):
+        found |= averaged(entity_counts(predictions, predictions.scheme)[0], "micro", "_strict")
     found |= averaged(entities, "macro", "_macro") | averaged(entities, "weighted", "_weighted")
     inside = tokens[:, :, [name != OUTSIDE for name in names]]
     found["f1_token_macro"] = averaged(tokens, "macro", "")["f1"]
@@ -73,7 +68,7 @@ def others(predictions: TagPredictions) -> dict[str, Callable[[], Score]]:
     """Return the strict metrics where they have no value, each of which then raises UndefinedScoreError."""
     if predictions.scheme == PLAIN:
         return {}
-    unfit = _unfit(predictions)
+    unfit = _unfit(predictions, predictions.scheme)
     return {f"{name}_strict": partial(_no_strict, name, predictions.scheme, unfit) for name in RATIOS if unfit}
 
 
@@ -98,39 +93,16 @@ def detect_scheme(names: Iterable[str], sequences: Iterable[Sequence[str]] = ())
     return "IOB1" if "B" not in prefixes or _marks_only_neighbours(sequences, "B") else "IOB2"
 
 
-def lenient_entities(rows: Rows) -> set[Entity]:
-    """Return the entities that seqeval sees by default. Places count from the start of the first example.
-
-    The examples go through seqeval together, as its scores send them: an odd tag may carry a place over from the
-    example before. An entity belongs to the example that it ends in.
-    """
-    from seqeval.metrics.sequence_labeling import get_entities
-
-    starts = np.cumsum([0, *(len(row) + 1 for row in rows)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a warning for every odd tag
-        entities = get_entities([list(row) for row in rows])
-    examples = np.searchsorted(starts, [end for _, _, end in entities], side="right") - 1
-    return {(example, *entity) for example, entity in zip(examples.tolist(), entities, strict=True)}
-
-
-def strict_entities(rows: Rows, scheme: Any) -> set[Entity]:
-    """Return the entities that follow a scheme of ``seqeval.scheme``. Places count within the example."""
-    from seqeval.scheme import Entities
-
-    return {entity.to_tuple() for row in Entities(rows, scheme).entities for entity in row}
-
-
 def _scheme(name: str) -> Any:
     import seqeval.scheme
 
     return getattr(seqeval.scheme, name)
 
 
-def _unfit(predictions: TagPredictions) -> list[str]:
-    """Return the tags that the strict mode refuses."""
-    scheme, unfit = _scheme(predictions.scheme), []
-    for tag in sorted({tag for rows in (predictions.tags, predictions.reference) for row in rows for tag in row}):
+def _unfit(predictions: TagPredictions, name: str) -> list[str]:
+    """Return the tags that the strict mode refuses under the scheme of that name."""
+    scheme, unfit = _scheme(name), []
+    for tag in sorted(set().union(*predictions.tags, *predictions.reference)):
         try:
             scheme(tag).is_valid()
         except (KeyError, ValueError):
@@ -139,9 +111,12 @@ def _unfit(predictions: TagPredictions) -> list[str]:
 
 
 def _no_strict(name: str, scheme: str, unfit: Sequence[str]) -> Score:
-    raise UndefinedScoreError(
-        f"{name}_strict is undefined: {scheme} has no place for {', '.join(unfit[:5])}{' …' if len(unfit) > 5 else ''}."
-    )
+    raise UndefinedScoreError(_why_no_strict(name, scheme, unfit))
+
+
+def _why_no_strict(name: str, scheme: str, unfit: Sequence[str]) -> str:
+    listed = f"{', '.join(unfit[:5])}{' …' if len(unfit) > 5 else ''}"
+    return f"{name}_strict is undefined: {scheme} has no place for {listed}."
 
 
 def _marks_only_neighbours(sequences: Iterable[Sequence[str]], mark: str) -> bool:
@@ -156,21 +131,44 @@ def _marks_only_neighbours(sequences: Iterable[Sequence[str]], mark: str) -> boo
     return plain > marked
 
 
-def _entity_counts(predicted: set[Entity], actual: set[Entity], n: int) -> Floats:
-    types = {name: place for place, name in enumerate(sorted({entity[1] for entity in predicted | actual}))}
+def entity_counts(
+    predictions: TagPredictions, scheme: str | None = None, *, typed: bool = True
+) -> tuple[Floats, list[str]]:
+    """Return counts [N, 3, K] of entities (right, predicted, there) over types, and the K types.
+
+    Entities are those of seqeval's default, or of its strict mode if a ``scheme`` is named. Unless ``typed``, all are
+    of one type, so that only their ends count.
+
+    Raises:
+        UndefinedScoreError: if a tag does not fit the scheme.
+    """
+    if scheme is not None and (unfit := _unfit(predictions, scheme)):
+        raise UndefinedScoreError(_why_no_strict("f1", scheme, unfit))
+    sides = [
+        lenient_entities(rows) if scheme is None else strict_entities(rows, _scheme(scheme))
+        for rows in (predictions.tags, predictions.reference)
+    ]
+    if not typed:
+        sides = [{(example, "", first, last) for example, _, first, last in entities} for entities in sides]
+    predicted, actual = sides
+    names = sorted({entity[1] for entity in predicted | actual})
+    types, shape = {name: place for place, name in enumerate(names)}, (len(predictions), len(names))
     counts = [
-        counted([entity[0] for entity in entities], [types[entity[1]] for entity in entities], (n, len(types)))
+        counted([entity[0] for entity in entities], [types[entity[1]] for entity in entities], shape)
         for entities in (predicted & actual, predicted, actual)
     ]
-    return np.stack(counts, axis=1)
+    return np.stack(counts, axis=1), names
 
 
-def _token_counts(tags: Rows, reference: Rows) -> tuple[Floats, list[str]]:
-    """Return counts [N, 3, K] of words over tags, and the K tags."""
-    names = sorted({tag for rows in (tags, reference) for row in rows for tag in row})
+def token_counts(tags: Rows, reference: Rows) -> tuple[Floats, list[str]]:
+    """Return counts [N, 3, K] of words (right, predicted, there) over tags, and the K tags."""
+    names = sorted(set().union(*tags, *reference))
     ids, shape = {name: place for place, name in enumerate(names)}, (len(tags), len(names))
     example = np.repeat(np.arange(len(tags)), [len(row) for row in tags])
-    predicted, actual = (np.array([ids[tag] for row in rows for tag in row], np.int64) for rows in (tags, reference))
+    predicted, actual = (
+        np.fromiter(map(ids.__getitem__, chain.from_iterable(rows)), np.int64, len(example))
+        for rows in (tags, reference)
+    )
     right = predicted == actual
     counts = [
         counted(example[right], actual[right], shape),

@@ -7,7 +7,7 @@ fractions, and those that count added words may exceed 1. Importing this module 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +20,8 @@ from verify.metrics.additive import Additive, Floats, ratio, share_of
 from verify.metrics.text import require_references
 from verify.predictions import TextPredictions
 from verify.types import Setting
+
+RATES = ("wer", "cer", "mer", "wil", "ser")
 
 Normalizer = Callable[[str], str]
 Spelling = Mapping[str, str]
@@ -112,9 +114,14 @@ def speech_settings(settings: Mapping[str, Setting], spelling: Spelling | None =
 
 
 def metrics(
-    predictions: TextPredictions, settings: Mapping[str, Setting], spelling: Spelling | None = None
+    predictions: TextPredictions,
+    settings: Mapping[str, Setting],
+    spelling: Spelling | None = None,
+    only: Collection[str] = RATES,
 ) -> Mapping[str, Additive]:
     """wer, cer, mer, wil and ser of transcripts after the setting ``normalizer`` ("none"): the lower, the better.
+
+    With ``only``, some that it does not name may be left out: cer costs more than all the others together.
 
     With S substitutions, D deletions, I insertions and H hits: wer is (S + D + I) / (H + S + D), words of the reference
     in the denominator, and cer the same of characters, spaces between words included; mer is (S + D + I) /
@@ -129,18 +136,21 @@ def metrics(
         UsageError: if there is no such normaliser.
     """
     require_references(predictions)
-    normalize = normalizer(settings, spelling)
+    normalize = cache(normalizer(settings, spelling))
     texts = [normalize(text) for text in predictions.texts]
     references = [[normalize(text) for text in several] for several in predictions.references]
-    words, characters = _counts("process_words", texts, references), _counts("process_characters", texts, references)
-    edits = words[:, 1:].sum(axis=1)
-    return {
-        "wer": Additive(_rate(words), ratio),
-        "cer": Additive(_rate(characters), ratio),
-        "mer": Additive(words, match_error_rate),
-        "wil": Additive(words, word_information_lost),
-        "ser": share_of(edits > 0),
-    }
+    found = {}
+    if not {"cer"}.issuperset(only):
+        words = _counts("process_words", texts, references)
+        found = {
+            "wer": Additive(_rate(words), ratio),
+            "mer": Additive(words, match_error_rate),
+            "wil": Additive(words, word_information_lost),
+            "ser": share_of(words[:, 1:].sum(axis=1) > 0),
+        }
+    if "cer" in only:
+        found["cer"] = Additive(_rate(_counts("process_characters", texts, references)), ratio)
+    return found
 
 
 def match_error_rate(sums: Floats) -> Floats:

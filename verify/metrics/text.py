@@ -6,8 +6,7 @@ All scores are fractions, whatever the scale on which cards print them. Importin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from itertools import zip_longest
 from typing import Any
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from verify.errors import DataError, UsageError
 from verify.metrics.additive import Additive, Floats, mean_of, ratio, share_of
+from verify.metrics.rouge import ROUGE, rouge_scores
 from verify.predictions import TextPredictions
 from verify.tasks.kinds import KINDS
 from verify.types import Setting
 
-ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 SENTENCES = ("rule", "lines")
 
 # No end after an initial ("J. Smith", "U.S."), nor after a common title, nor before a word in lower case ("e.g. this").
@@ -69,17 +68,24 @@ def summary_metrics(
         DataError: if there are no examples, or some have no reference.
         UsageError: if a setting is none of those.
     """
+    scores = best_rouge(predictions, settings, only)
+    return {name: mean_of(values[:, 2]) for name, values in scores.items()}
+
+
+def best_rouge(
+    predictions: TextPredictions, settings: Mapping[str, Setting], only: Collection[str] = ROUGE
+) -> dict[str, Floats]:
+    """Precision, recall and F-measure of each example, [N, 3], against the reference with the best F-measure.
+
+    Settings and errors are those of :func:`summary_metrics`.
+    """
     require_references(predictions)
     names = [name for name in ROUGE if name in only]
     if not names:
         return {}
     prepare = split_sentences if _sentences(settings) == "rule" else str
-    scorer = _rouge_scorer(names, bool(settings.get("use_stemmer", True)))
-    scores = [
-        scorer.score_multi([prepare(reference) for reference in references], prepare(text))
-        for text, references in zip(predictions.texts, predictions.references, strict=True)
-    ]
-    return {name: mean_of(np.array([score[name].fmeasure for score in scores], np.float64)) for name in names}
+    stem = bool(settings.get("use_stemmer", True))
+    return rouge_scores(predictions.texts, predictions.references, names, stem=stem, prepare=prepare)
 
 
 def summary_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
@@ -100,42 +106,22 @@ def _sentences(settings: Mapping[str, Setting]) -> str:
     return str(chosen)
 
 
-class _Tokenizer:
-    """rouge-score's own tokeniser, but each word is stemmed once: stemming is half of its time."""
-
-    def __init__(self, stem: bool) -> None:
-        from nltk.stem.porter import PorterStemmer
-
-        self.stemmer = self if stem else None
-        self.stem = cache(PorterStemmer().stem)
-
-    def tokenize(self, text: str) -> list[str]:
-        from rouge_score import tokenize
-
-        words: list[str] = tokenize.tokenize(text, self.stemmer)
-        return words
-
-
-def _rouge_scorer(names: Sequence[str], stem: bool) -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(list(names), tokenizer=_Tokenizer(stem))
-
-
-def bleu(sums: Floats) -> Floats:
+def bleu(sums: Floats, *, effective_order: bool = False) -> Floats:
     """Corpus BLEU as a fraction [...] from sums [..., 10]: lengths of system and reference, matches, n-grams (1 to 4).
 
     The geometric mean of the four precisions times the brevity penalty (Papineni et al., 2002), smoothed as sacreBLEU
     does by default ("exp"): the k-th order without a match counts 1 / 2^k matches. 0 where nothing matches, or where
-    the system has no n-gram of some order.
+    the system has no n-gram of some order; with ``effective_order``, sacreBLEU's choice for single sentences, such
+    orders are left out instead.
     """
     length, reference = sums[..., 0], sums[..., 1]
     matches, ngrams = sums[..., 2:6], sums[..., 6:10]
     with np.errstate(divide="ignore", invalid="ignore"):
         smoothed = np.where(matches == 0, 0.5 ** np.cumsum(matches == 0, axis=-1), matches)
-        precision = np.exp(np.log(smoothed / ngrams).mean(axis=-1))
+        logs = np.where(ngrams > 0, np.log(smoothed / ngrams), 0.0)
+        precision = np.exp(logs.sum(axis=-1) / (ngrams > 0).sum(axis=-1))
         brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
-        scored = (matches > 0).any(axis=-1) & (ngrams > 0).all(axis=-1)
+        scored = (matches > 0).any(axis=-1) & (effective_order | (ngrams > 0).all(axis=-1))
         return np.where(scored, brevity * precision, 0.0)
 
 
