@@ -158,6 +158,16 @@ def test_the_best_epoch_is_reported_as_a_finding():
     assert [finding.kind for finding in extraction.findings] == ["best-epoch"]
 
 
+def test_the_table_of_epochs_is_kept_by_metric_with_percentages_as_fractions():
+    curve = (
+        "| Epoch | Training Loss | Validation Loss | Accuracy | F1 |\n|---|---|---|---|---|\n"
+        "| 1 | 1.3 | 1.05 | 62.5 | 0.61 |\n| 2 | 0.8 | 0.94 | 66.0 | 0.65 |\n"
+    )
+    epochs = read_claims({"README.md": curve}, "m").epochs
+    assert epochs == {"loss": (1.05, 0.94), "accuracy": (0.625, 0.66), "f1": (0.61, 0.65)}
+    assert read_claims({"README.md": "# m\n"}, "m").epochs == {}
+
+
 def test_a_classification_report_gives_its_averages():
     report = """\
         ## Results

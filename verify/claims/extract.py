@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from verify.claims.body import read_body
 from verify.claims.frontmatter import FrontMatter, Lines, read_front_matter
-from verify.claims.group import Finding, best_of_epochs, contradictions, group
+from verify.claims.group import Finding, best_of_epochs, contradictions, group, scores_of_epochs
 from verify.claims.lists import generated_by, read_lists
 from verify.claims.metadata import datasets_of, read_model_index, tags_of
 from verify.claims.reading import Context, Reading, settle_units
@@ -26,11 +26,16 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a repository claims. ``candidates`` are numbers that may be claims, shown and never judged."""
+    """What a repository claims. ``candidates`` are numbers that may be claims, shown and never judged.
+
+    ``epochs`` is the card's own table of training epochs: for each metric its values in order, on the scale of
+    :class:`verify.types.Score`.
+    """
 
     claims: tuple[Claim, ...]
     candidates: tuple[Claim, ...]
     findings: tuple[Finding, ...]
+    epochs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def read_claims(
@@ -41,11 +46,12 @@ def read_claims(
     readings: list[Reading] = []
     candidates: list[Reading] = []
     findings: list[Finding] = []
+    epochs: dict[str, tuple[float, ...]] = {}
     index = Context()
     for file in sorted(files):
         text = files[file].replace("\r\n", "\n").replace("\r", "\n")
         if file.rsplit("/", 1)[-1].casefold() == CARD.casefold():
-            found, possible = _read_card(text, file, model, words, findings)
+            found, possible = _read_card(text, file, model, words, findings, epochs)
             readings += found
             candidates += possible
             index = index if index.dataset else _one_dataset([read for read in found if _in_metadata(read)])
@@ -61,11 +67,16 @@ def read_claims(
     ids = {claim.claim_id for claim in claims}
     possible_claims = [claim for claim in group(settle_units(candidates), model, revision) if claim.claim_id not in ids]
     findings += contradictions(claims)
-    return Extraction(tuple(claims), tuple(possible_claims), tuple(findings))
+    return Extraction(tuple(claims), tuple(possible_claims), tuple(findings), epochs)
 
 
 def _read_card(
-    text: str, file: str, model: str, vocabulary: Vocabulary, findings: list[Finding]
+    text: str,
+    file: str,
+    model: str,
+    vocabulary: Vocabulary,
+    findings: list[Finding],
+    epochs: dict[str, tuple[float, ...]],
 ) -> tuple[list[Reading], list[Reading]]:
     lines = Lines(text)
     front = read_front_matter(text)
@@ -88,6 +99,7 @@ def _read_card(
         listed = [_on_own_data(reading, body.default) for reading in listed]
     found = [*index, *listed, *body.claims]
     findings += best_of_epochs(found, body.epochs)
+    epochs |= scores_of_epochs(body.epochs)
     kept, classes = _without_classes(found or body.curve)
     return kept, [*body.candidates, *classes]
 

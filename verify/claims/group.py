@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from verify.claims.reading import Reading, to_claim
+from verify.claims.reading import Reading, settle_units, to_claim
 from verify.claims.values import half_unit
 from verify.claims.vocabulary import key
 from verify.types import Claim, Evidence, Setting, Source, Unit
@@ -217,3 +217,11 @@ def best_of_epochs(readings: Iterable[Reading], epochs: Sequence[Sequence[Readin
             )
             findings.append(Finding("best-epoch", sentence, (), (reading.evidence, final.evidence)))
     return findings
+
+
+def scores_of_epochs(epochs: Sequence[Sequence[Reading]]) -> dict[str, tuple[float, ...]]:
+    """The values of each metric in the order of training, percentages as fractions."""
+    found: dict[str, list[float]] = {}
+    for reading in settle_units(reading for epoch in epochs for reading in epoch):
+        found.setdefault(reading.metric.name, []).append(reading.fraction)
+    return {metric: tuple(values) for metric, values in found.items()}

@@ -1,0 +1,25 @@
+"""What the tests of the hypotheses ask: which cause is found for numbers that a known cause made."""
+
+from case_making import case, printed
+
+from verify.judge.explain import CERTAIN, search
+from verify.judge.hypotheses.registry import HYPOTHESES
+
+
+def sought(predictions, numbers, digits=4, budgets=None, settings=None, unit=None, **fields):
+    """The search for a card that prints ``numbers`` (metric → fraction) about a run."""
+    more = {} if unit is None else {"unit": unit}
+    claims = [printed(value, digits, metric, **more) for metric, value in numbers.items()]
+    about = case(predictions, claims, budgets=budgets, settings=settings, **fields)
+    assert about.differing, "the numbers are those of the rerun"
+    return search(about, HYPOTHESES)
+
+
+def found(search):
+    """Hypothesis and setting of what was found, and whether it is certain."""
+    assert search.best is not None, [(one.trial.hypothesis, one.trial.setting) for one in search.tried]
+    return search.best.hypothesis.name, search.best.trial.setting, search.chance <= CERTAIN
+
+
+def settings_tried(search, hypothesis):
+    return [one.trial.setting for one in search.tried if one.hypothesis.name == hypothesis]

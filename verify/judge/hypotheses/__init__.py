@@ -1,0 +1,1 @@
+"""The registry of hypotheses: what is tried, in which order, when a claim and its rerun disagree."""
