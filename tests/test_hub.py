@@ -250,3 +250,40 @@ print("same")
 """
         assert run(environment, code) == "same"
         assert any(request.status == 206 for request in loopback_hub.requests)
+
+
+class TestEarlierRevisions:
+    @pytest.fixture
+    def history(self, loopback_hub, tiny_model, tmp_path):
+        """A repository with a new card on top of two other states of its weights, of which one lasted two commits."""
+
+        def state(name, card, weights, day):
+            folder = write_model(tmp_path / name, **{"README.md": card})
+            (folder / "model.safetensors").write_bytes(weights)
+            return loopback_hub.add_history("models/Org/Tiny", folder, day)
+
+        commits = []
+        for name, card, weights, day in (
+            ("same", "# another card", (tiny_model / "model.safetensors").read_bytes(), "2025-04-01"),
+            ("second", "# two", WEIGHTS + b"2", "2025-03-01"),
+            ("card", "# two, described", WEIGHTS + b"2", "2025-02-01"),
+            ("first", "# one", WEIGHTS + b"1", "2025-01-01"),
+        ):
+            commits.append(state(name, card, weights, day))
+        return commits
+
+    def test_are_those_with_other_weights_the_newest_first(self, loopback_hub, environment, tiny_model, history):
+        now = loopback_hub.commit("models/Org/Tiny")
+        found = ask(environment, f"[str(one) for one in hub.earlier_revisions('Org/Tiny', '{now}')]")
+        assert found == [f"{history[1][:12]} of 2025-03-01", f"{history[3][:12]} of 2025-01-01"]
+        assert ask(environment, f"[one.commit for one in hub.earlier_revisions('Org/Tiny', '{now}', 1)]") == [
+            history[1]
+        ]
+
+    def test_are_none_without_a_connection_and_an_error_for_a_repository_that_is_not_there(
+        self, loopback_hub, environment, tiny_model, history
+    ):
+        gone = refusal(environment, "hub.earlier_revisions('Org/None', 'main')")
+        assert "Org/None" in gone
+        offline = {**environment, "HF_HUB_OFFLINE": "1"}
+        assert ask(offline, "hub.earlier_revisions('Org/Tiny', 'main')") == []

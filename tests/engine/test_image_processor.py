@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from transformers import CLIPImageProcessor, ConvNextImageProcessor, ViTConfig, ViTImageProcessor
+from transformers import (
+    CLIPImageProcessor,
+    ConvNextImageProcessor,
+    LevitImageProcessor,
+    ViTConfig,
+    ViTImageProcessor,
+)
 
-from verify.engine.image_processor import load_image_processor, processor_settings
-from verify.errors import EngineError
+from verify.engine.image_processor import adjusted_image_processor, load_image_processor, processor_settings
+from verify.errors import EngineError, UsageError
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
 
@@ -107,3 +113,82 @@ def test_what_is_switched_off_is_not_recorded():
 def test_the_share_that_a_crop_keeps_is_recorded():
     settings = processor_settings(ConvNextImageProcessor(size={"shortest_edge": 224}, crop_pct=0.875))
     assert settings["crop_pct"] == "0.875"
+
+
+VIT = {"size": {"height": 24, "width": 24}, "resample": 2}
+CLIP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 24, "width": 24}, "resample": 3}
+CROPPED = {"do_center_crop": True, "crop_size": {"height": 24, "width": 24}}
+
+
+def adjusted(folder: Path, processor, **settings):
+    processor.save_pretrained(folder)
+    silent = dict.fromkeys(("interpolation", "resize", "crop_pct"))
+    return adjusted_image_processor(str(folder), {**silent, **settings}, "RGB", "mine.yaml")
+
+
+def test_without_settings_it_is_the_checkpoints_own(tmp_path: Path):
+    np.testing.assert_array_equal(
+        pixels(adjusted(tmp_path, ViTImageProcessor(**VIT))), pixels(ViTImageProcessor(**VIT))
+    )
+
+
+@pytest.mark.parametrize(("name", "number"), [("nearest", 0), ("bilinear", 2), ("bicubic", 3)])
+def test_the_interpolation_is_the_one_asked_for(tmp_path: Path, name, number):
+    found = adjusted(tmp_path, ViTImageProcessor(**VIT), interpolation=name)
+    np.testing.assert_array_equal(pixels(found), pixels(ViTImageProcessor(**{**VIT, "resample": number})))
+    assert processor_settings(found)["interpolation"] == name.upper()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"resize": "shortest_edge"}, {"size": {"shortest_edge": 24}, **CROPPED}),
+        ({"crop_pct": 0.75}, {"size": {"shortest_edge": 32}, **CROPPED}),
+        ({"resize": "shortest_edge", "crop_pct": 0.5}, {"size": {"shortest_edge": 48}, **CROPPED}),
+        ({"resize": "exact"}, {"size": {"height": 24, "width": 24}}),
+        ({"resize": "exact", "crop_pct": 0.75}, {"size": {"height": 32, "width": 32}, **CROPPED}),
+    ],
+)
+@pytest.mark.parametrize(("processor", "own"), [(ViTImageProcessor, VIT), (CLIPImageProcessor, CLIP)])
+def test_edges_and_crop_are_those_asked_for_and_the_model_is_given_its_size(
+    tmp_path: Path, settings, expected, processor, own
+):
+    found = pixels(adjusted(tmp_path, processor(**own), **settings))
+    assert found.shape == (1, 3, 24, 24)
+    if "do_center_crop" not in expected:
+        expected = {**expected, "do_center_crop": False}
+    np.testing.assert_array_equal(found, pixels(processor(**{**own, **expected})))
+
+
+def test_the_picture_of_a_real_clip_checkpoint_is_cut_as_pillow_cuts_it(tmp_path: Path):
+    processor = CLIPImageProcessor(**CLIP, do_normalize=False, do_rescale=False)
+    found = pixels(adjusted(tmp_path, processor, resize="exact", interpolation="bilinear"))
+    plain = np.asarray(PICTURE.resize((24, 24), Image.Resampling.BILINEAR), dtype=np.float32)
+    assert np.abs(found[0].transpose(1, 2, 0) - plain).max() <= 1.5, "torchvision rounds once more than Pillow does"
+
+
+def test_convnext_keeps_its_own_way_of_cropping(tmp_path: Path):
+    small = ConvNextImageProcessor(size={"shortest_edge": 24}, crop_pct=0.875)
+    found = adjusted(tmp_path, small, resize="shortest_edge", crop_pct=0.5)
+    np.testing.assert_array_equal(
+        pixels(found), pixels(ConvNextImageProcessor(size={"shortest_edge": 24}, crop_pct=0.5))
+    )
+    large = ConvNextImageProcessor(size={"shortest_edge": 384})
+    np.testing.assert_array_equal(pixels(adjusted(tmp_path, large, resize="exact")), pixels(large))
+
+
+@pytest.mark.parametrize(
+    ("processor", "settings", "said"),
+    [
+        (ConvNextImageProcessor(size={"shortest_edge": 24}), {"resize": "exact"}, "a way of its own"),
+        (ConvNextImageProcessor(size={"shortest_edge": 384}), {"crop_pct": 0.9}, "a way of its own"),
+        (LevitImageProcessor(), {"crop_pct": 0.9}, "LevitImageProcessor.* a way of its own"),
+        (ViTImageProcessor(do_resize=False), {"crop_pct": 0.9}, "does not resize"),
+        (ViTImageProcessor(do_resize=False), {"interpolation": "nearest"}, "does not resize"),
+        (ViTImageProcessor(), {"crop_pct": 0.0}, "crop_pct: must be a fraction"),
+        (ViTImageProcessor(), {"crop_pct": 87.5}, "crop_pct: must be a fraction above 0 and up to 1, and is 87.5"),
+    ],
+)
+def test_what_a_processor_cannot_do_is_said(tmp_path: Path, processor, settings, said):
+    with pytest.raises(UsageError, match=rf"mine\.yaml: settings\.(.|\n)*{said}"):
+        adjusted(tmp_path, processor, **settings)

@@ -482,3 +482,16 @@ def test_a_model_trained_on_real_questions_finds_their_answers(tmp_path):
     assert scores["f1"].score("f1").value > 0.3
     whole = prepare(job_for(replace(task, settings={}), tmp_path), examples_of(task, table), np.arange(40), "cpu")
     assert metrics(AnswerPredictions(np.arange(40), **drive(whole, 40, 8)))["exact_match"].score("em").value > 0.6
+
+
+def test_question_and_context_are_put_in_lower_case_only_if_asked(tmp_path, pointer):
+    model, words = pointer
+    words.backend_tokenizer.normalizer = None
+    save(tmp_path, words)
+    state_in_tokenizer_config(tmp_path, model_input_names=INPUTS)
+    shouted = {**DATA, "question": [text.upper() for text in QUESTIONS], "context": [text.title() for text in CONTEXTS]}
+    columns = drive(prepared_of(tmp_path, shouted, lowercase_input=True), 24, 7)
+    check(columns, model, words, {"question": QUESTIONS, "context": CONTEXTS})
+    as_given = drive(prepared_of(tmp_path, shouted), 24, 7)
+    check(as_given, model, words, shouted)
+    assert [normalised(text) for text in columns["texts"]] != [normalised(text) for text in as_given["texts"]]

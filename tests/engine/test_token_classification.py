@@ -434,3 +434,19 @@ def test_the_tokeniser_is_not_changed_for_others(tmp_path):
     first = load_tokenizer(str(tmp_path))
     encode_words(first, "bert", [["a", "b"]], 3)
     assert first("a b c a b c")["input_ids"] == load_tokenizer(str(tmp_path))("a b c a b c")["input_ids"]
+
+
+def test_words_are_put_in_lower_case_only_if_asked(tmp_path):
+    model, words = bert(tmp_path, [" ".join(words)[:3] for words in WORDS])
+    words.backend_tokenizer.normalizer = None
+    save(tmp_path, words)
+    shouted = [[word.upper() for word in sentence] for sentence in WORDS]
+    data = {"words": shouted, "tags": IDS}
+    lower = drive(
+        prepared_of(tmp_path, data, task=task_of(KIND, COLUMNS, lowercase_input=True), labels=TAGS), len(WORDS), 7
+    )
+    names = [[TAGS[tag] for tag in row] for row in IDS]
+    check(lower, plain_loop(model, words, WORDS), TAGS, names)
+    as_given = drive(prepared_of(tmp_path, data, labels=TAGS), len(WORDS), 7)
+    check(as_given, plain_loop(model, words, shouted), TAGS, names)
+    assert lower["tags"] != as_given["tags"]

@@ -1,4 +1,4 @@
-"""Images to one class, preprocessed by the checkpoint's own processor."""
+"""Images to one class, preprocessed by the checkpoint's own processor, which a task's settings may change."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.engine.classes import classifier
-from verify.engine.image_processor import load_image_processor, processor_settings
+from verify.engine.image_processor import adjusted_image_processor, processor_settings
 from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
 from verify.engine.pictures import picture
 from verify.tasks.audio import data_folder
 from verify.tasks.data import Examples
+from verify.tasks.kinds import settings_of
 
 IMAGES_PER_BATCH = 32
 
 
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) -> Prepared:
-    """Load the image processor and the model; images are decoded and preprocessed batch by batch."""
+    """Load the image processor and the model; images are decoded and preprocessed batch by batch.
+
+    Raises UsageError for settings of the task that the processor cannot follow.
+    """
     from transformers import AutoModelForImageClassification
 
     model = model_for(job, AutoModelForImageClassification)
     family, info, columns = classifier(job, class_names(model.config), examples, rows)
-    processor = load_image_processor(job.model_folder)
-    folder = data_folder(job.task, job.split)
     mode = "L" if getattr(model.config, "num_channels", 3) == 1 else "RGB"
+    settings = settings_of(job.task.kind, job.task.settings)
+    processor = adjusted_image_processor(job.model_folder, settings, mode, job.task.file)
+    folder = data_folder(job.task, job.split)
 
     def collate(positions: Sequence[int]) -> Any:
         chosen = rows[list(positions)].tolist()

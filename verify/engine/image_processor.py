@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from verify.errors import EngineError
+from verify.errors import EngineError, UsageError
+from verify.types import Setting
 
 _FILE = "preprocessor_config.json"
 _SWITCHED: Mapping[str | None, tuple[str, ...]] = {
@@ -21,9 +22,12 @@ _SWITCHED: Mapping[str | None, tuple[str, ...]] = {
 }
 """What is recorded, under the switch without which it has no effect."""
 
+_TRIED = 64  # pixels of the edge of a square image, sent through a processor to see what size it gives
+_CONVNEXT_WHOLE = 384
 
-def load_image_processor(folder: str) -> Any:
-    """The processor that a repository names, with no code from the repository.
+
+def load_image_processor(folder: str, **options: Any) -> Any:
+    """The processor that a repository names, with no code from the repository; ``options`` replace what it states.
 
     Repositories of 2021 to 2023 name a feature extractor (``ViTFeatureExtractor``), which became the image processor of
     the same name; `transformers` 5 follows that only where the file calls it ``feature_extractor_type``. Raises
@@ -31,18 +35,39 @@ def load_image_processor(folder: str) -> Any:
     """
     from transformers import AutoImageProcessor
 
+    options |= {"local_files_only": True, "trust_remote_code": False}
     try:
         renamed = _renamed(Path(folder) / _FILE)
         if renamed is None:
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return AutoImageProcessor.from_pretrained(folder, **options)
         with TemporaryDirectory() as corrected:
             (Path(corrected) / _FILE).write_text(json.dumps(renamed), encoding="utf-8")
-            return AutoImageProcessor.from_pretrained(corrected, local_files_only=True, trust_remote_code=False)
+            return AutoImageProcessor.from_pretrained(corrected, **options)
     except Exception as error:
         raise EngineError(
             f"The image processor could not be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]} "
             f"The repository must hold a {_FILE} that this version of transformers knows."
         ) from error
+
+
+def adjusted_image_processor(folder: str, settings: Mapping[str, Setting], mode: str, file: str) -> Any:
+    """The repository's processor, changed where the ``settings`` of the kind are not None.
+
+    ``interpolation`` replaces its filter. ``resize`` and ``crop_pct`` (a fraction) replace how an image of the ``mode``
+    (a Pillow mode) comes to the size that the model takes: its shorter edge, or with ``exact`` both edges, get the
+    model's size divided by ``crop_pct``, and the middle is kept. These are the modes `center` and `squash` of timm's
+    evaluation transforms (timm/data/transforms_factory.py). ``file`` is the task's, to be named in errors. Raises
+    UsageError where the processor cannot be changed so.
+    """
+    processor = load_image_processor(folder)
+    changes: dict[str, Any] = {}
+    if settings["interpolation"] is not None:
+        changes["resample"] = _filter(processor, str(settings["interpolation"]), file)
+    if settings["resize"] is not None or settings["crop_pct"] is not None:
+        is_exact = settings["resize"] == "exact"
+        kept = 1.0 if settings["crop_pct"] is None else float(settings["crop_pct"])
+        changes |= _sizes(processor, is_exact=is_exact, kept=kept, mode=mode, file=file)
+    return load_image_processor(folder, **changes) if changes else processor
 
 
 def processor_settings(processor: Any) -> dict[str, str]:
@@ -59,6 +84,54 @@ def processor_settings(processor: Any) -> dict[str, str]:
             values = {name: getattr(processor, name, None) for name in names}
             settings |= {name: _plain(value) for name, value in values.items() if value is not None}
     return settings
+
+
+def _filter(processor: Any, name: str, file: str) -> int:
+    from PIL import Image
+
+    if not getattr(processor, "do_resize", False):
+        raise UsageError(f"{file}: settings.interpolation: {_class(processor)} does not resize. Leave it out.")
+    return int(Image.Resampling[name.upper()])
+
+
+def _sizes(processor: Any, *, is_exact: bool, kept: float, mode: str, file: str) -> dict[str, Any]:
+    """The sizes with which a processor scales an image and keeps the middle of it."""
+    if not 0 < kept <= 1:
+        raise UsageError(f"{file}: settings.crop_pct: must be a fraction above 0 and up to 1, and is {kept:g}.")
+    if not getattr(processor, "do_resize", False):
+        raise UsageError(f"{file}: settings.resize and crop_pct: {_class(processor)} does not resize. Leave them out.")
+    height, width = _size_taken(processor, mode)
+    if _resizes_by_itself(processor):
+        # ConvNeXT's own way: below 384 pixels the shorter edge and a crop, from there on both edges
+        if not hasattr(processor, "crop_pct") or is_exact != (height >= _CONVNEXT_WHOLE) or (is_exact and kept < 1):
+            raise UsageError(
+                f"{file}: settings.resize and crop_pct: {_class(processor)} resizes in a way of its own, which cannot "
+                "be changed so. Leave them out."
+            )
+        return {} if is_exact else {"crop_pct": kept}
+    longer = int(max(height, width) / kept)
+    scaled = {"height": int(height / kept), "width": int(width / kept)} if is_exact else {"shortest_edge": longer}
+    return {"size": scaled, "do_center_crop": True, "crop_size": {"height": height, "width": width}}
+
+
+def _size_taken(processor: Any, mode: str) -> tuple[int, int]:
+    """Height and width of what the model is given for a square image."""
+    from PIL import Image
+
+    pixels = processor(images=Image.new(mode, (_TRIED, _TRIED)), return_tensors="np")["pixel_values"]
+    height, width = pixels.shape[-2:]
+    return int(height), int(width)
+
+
+def _resizes_by_itself(processor: Any) -> bool:
+    """Whether its class has a ``resize`` of its own, for which the sizes stated mean something else."""
+    from transformers.image_processing_backends import PilBackend, TorchvisionBackend
+
+    return type(processor).resize not in (PilBackend.resize, TorchvisionBackend.resize)
+
+
+def _class(processor: Any) -> str:
+    return f"the checkpoint's {type(processor).__name__}"
 
 
 def _renamed(file: Path) -> dict[str, Any] | None:

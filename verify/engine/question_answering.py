@@ -25,7 +25,8 @@ def prepare(job: Job, examples: Examples, rows: Ints, device: str) -> Prepared:
     """Load the tokeniser and the model, and encode questions and contexts of the selected ``rows`` in one call.
 
     A context that is too long for the model is seen through several windows, each with the whole question, as in
-    transformers' run_qa.py. Raises DataError if a column holds something else than expected, NotComparableError if
+    transformers' run_qa.py. Where the input is put in lower case, so is the answer, which is a part of it: SQuAD's
+    metrics ignore case. Raises DataError if a column holds something else than expected, NotComparableError if
     there are no references, UsageError if the settings leave no room for a context.
     """
     from transformers import AutoModelForQuestionAnswering
@@ -37,8 +38,9 @@ def prepare(job: Job, examples: Examples, rows: Ints, device: str) -> Prepared:
             raise UsageError(f"{job.task.file}: settings.{name} must be at least 1.")
     references, is_optional = _references(examples, str(settings["no_answer"]))
     threshold = float(settings["no_answer_threshold"] or 0.0) if is_optional else None
-    questions = [question.lstrip() for question in texts(examples, "question", rows)]
-    contexts = texts(examples, "context", rows)
+    lowercase = bool(settings["lowercase_input"])
+    questions = [question.lstrip() for question in texts(examples, "question", rows, lowercase=lowercase)]
+    contexts = texts(examples, "context", rows, lowercase=lowercase)
 
     model = model_for(job, AutoModelForQuestionAnswering)
     tokenizer = load_tokenizer(job.model_folder)

@@ -12,19 +12,24 @@ from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
 from verify.engine.text_inputs import Encoded, batch_overhead, input_limit, load_tokenizer, texts, token_budget
 from verify.tasks.data import Examples
+from verify.tasks.kinds import settings_of
 
 
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) -> Prepared:
     """Load the tokeniser and the model, and encode the selected ``rows`` in one call."""
     from transformers import AutoModelForSequenceClassification
 
+    settings = settings_of(job.task.kind, job.task.settings)
+    lowercase = bool(settings["lowercase_input"])
     model = model_for(job, AutoModelForSequenceClassification)
     model_labels = None if model.config.num_labels == 1 else class_names(model.config)
     family, info, columns = classifier(job, model_labels, examples, rows)
     tokenizer = load_tokenizer(job.model_folder)
+    if settings["truncation_side"] is not None:
+        tokenizer.truncation_side = settings["truncation_side"]
     max_length = input_limit(job.max_length, tokenizer, model)
-    firsts = texts(examples, "text", rows)
-    seconds = texts(examples, "text_pair", rows) if "text_pair" in examples.columns else None
+    firsts = texts(examples, "text", rows, lowercase=lowercase)
+    seconds = texts(examples, "text_pair", rows, lowercase=lowercase) if "text_pair" in examples.columns else None
     whole = tokenizer(firsts, seconds, truncation=False, verbose=False, return_attention_mask=False)
     whole_lengths = np.array([len(ids) for ids in whole["input_ids"]], dtype=np.int64)
     cut = int((whole_lengths > max_length).sum()) if max_length else 0

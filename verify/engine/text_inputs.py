@@ -97,8 +97,11 @@ def _positions(model: Any) -> tuple[int | None, bool]:
     return int(positions) - (padding + 1 if padding is not None else 0), table is not None
 
 
-def texts(examples: Examples, role: str, rows: NDArray[np.int64]) -> list[str]:
-    """The texts of one role in the given rows of the split. Raises DataError where one is not a text."""
+def texts(examples: Examples, role: str, rows: NDArray[np.int64], *, lowercase: bool = False) -> list[str]:
+    """The texts of one role in the given rows of the split, in lower case if asked.
+
+    Raises DataError where one is not a text.
+    """
     values = examples.column(role, rows.tolist())
     for row, text in zip(rows, values, strict=True):
         if not isinstance(text, str):
@@ -106,7 +109,7 @@ def texts(examples: Examples, role: str, rows: NDArray[np.int64]) -> list[str]:
                 f"The column {examples.columns[role]!r} holds {type(text).__name__} in row {row}, where a text is "
                 f"expected. Correct columns.{role} in the task file."
             )
-    return values
+    return [text.lower() for text in values] if lowercase else values
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ class SettingSpec:
     """One setting of a kind: its type, the values allowed (none named: any), and what holds where a task is silent.
 
     ``is_scoring`` marks one that changes how predictions are read or compared, and not the predictions;
-    ``may_be_empty`` a text that may be "".
+    ``may_be_empty`` a text that may be "". ``added_later`` marks one that results stored before it know nothing of: it
+    belongs to what identifies a result only where it differs from its default.
     """
 
     type: type[bool] | type[int] | type[float] | type[str]
@@ -22,6 +23,7 @@ class SettingSpec:
     default: Setting = None
     is_scoring: bool = False
     may_be_empty: bool = False
+    added_later: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Kind:
 
 
 _MAX_INPUT = SettingSpec(int, "tokens of the input, the rest is cut; else as many as the model takes")
+_LOWERCASE = SettingSpec(bool, "whether the input is put in lower case first", default=False, added_later=True)
 _GENERATION: Mapping[str, SettingSpec] = {
     "prefix": SettingSpec(str, "text before every input; else that of the model's configuration", may_be_empty=True),
     "max_input_tokens": _MAX_INPUT,
@@ -59,7 +62,14 @@ KINDS: dict[str, Kind] = {
             {
                 "threshold": SettingSpec(
                     float, "of a class's sigmoid, where there may be several classes", (), 0.5, is_scoring=True
-                )
+                ),
+                "truncation_side": SettingSpec(
+                    str,
+                    "where a text that is too long is cut; else as the tokeniser says",
+                    ("right", "left"),
+                    added_later=True,
+                ),
+                "lowercase_input": _LOWERCASE,
             },
         ),
         Kind(
@@ -78,6 +88,7 @@ KINDS: dict[str, Kind] = {
                 "subword": SettingSpec(
                     str, "the part of a word whose logits give its tag", ("first", "last", "mean", "max"), "first"
                 ),
+                "lowercase_input": _LOWERCASE,
             },
         ),
         Kind(
@@ -100,6 +111,7 @@ KINDS: dict[str, Kind] = {
                 "no_answer_threshold": SettingSpec(
                     float, 'how far "no answer" must score above the best span', default=0.0
                 ),
+                "lowercase_input": _LOWERCASE,
             },
         ),
         Kind(
@@ -155,7 +167,33 @@ KINDS: dict[str, Kind] = {
                 "num_beams": _GENERATION["num_beams"],
             },
         ),
-        Kind("image-classification", "an image to one class", ("image", "label"), (), ("accuracy",)),
+        Kind(
+            "image-classification",
+            "an image to one class",
+            ("image", "label"),
+            (),
+            ("accuracy",),
+            {
+                "interpolation": SettingSpec(
+                    str,
+                    "the filter that resizes; else as the checkpoint's processor says",
+                    ("nearest", "bilinear", "bicubic"),
+                    added_later=True,
+                ),
+                "resize": SettingSpec(
+                    str,
+                    "which edges get a given length: the shorter one, or both; else as the checkpoint's processor says",
+                    ("shortest_edge", "exact"),
+                    added_later=True,
+                ),
+                "crop_pct": SettingSpec(
+                    float,
+                    "the share of the resized edge that is kept, around the middle; else as the checkpoint's processor "
+                    "says",
+                    added_later=True,
+                ),
+            },
+        ),
         Kind(
             "audio-classification",
             "a recording to one class",
@@ -220,9 +258,13 @@ def settings_of(kind: str, given: Mapping[str, Setting]) -> dict[str, Setting]:
 
 
 def inference_settings(kind: str, given: Mapping[str, Setting]) -> dict[str, Setting]:
-    """The settings that can change a prediction."""
+    """The settings that can change a prediction, but for those added later that have their default."""
     specs = KINDS[kind].settings
-    return {name: value for name, value in settings_of(kind, given).items() if not specs[name].is_scoring}
+    return {
+        name: value
+        for name, value in settings_of(kind, given).items()
+        if not specs[name].is_scoring and not (specs[name].added_later and value == specs[name].default)
+    }
 
 
 def scoring_settings(kind: str, given: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -16,7 +16,8 @@ from verify.types import Claim, TaskSpec
 class Resolved:
     """The claims of one card, a match for each, and the findings.
 
-    ``impossible`` maps the id of a claim to the finding that rules it out as one run on its split.
+    ``impossible`` maps the id of a claim to the finding that rules it out as one run on its split. ``epochs`` is the
+    card's own table of training epochs, as in :class:`verify.claims.extract.Extraction`.
     """
 
     claims: tuple[Claim, ...]
@@ -24,6 +25,7 @@ class Resolved:
     candidates: tuple[Claim, ...] = ()
     findings: tuple[Finding, ...] = ()
     impossible: Mapping[str, Finding] = field(default_factory=dict)
+    epochs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def resolve_claims(
@@ -50,6 +52,7 @@ def resolve_claims(
         extraction.candidates,
         (*extraction.findings, *found),
         impossible,
+        extraction.epochs,
     )
 
 
