@@ -71,6 +71,7 @@ class LoopbackHub:
         self._faults: list[_Fault] = []
         self._gated: dict[str, int] = {}
         self._revisions: dict[tuple[str, str], Path] = {}
+        self._history: dict[str, list[tuple[str, str]]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> LoopbackHub:
@@ -118,6 +119,13 @@ class LoopbackHub:
     def commit(self, repository: str, revision: str = "main") -> str:
         """Return the commit (40 hexadecimal digits) of a branch of ``models/ORG/NAME``."""
         return _commit(self.branches(repository)[revision])
+
+    def add_history(self, repository: str, folder: Path, day: str = "2025-01-01") -> str:
+        """Make ``folder`` the commit before all earlier ones of ``models/ORG/NAME``, and return its name."""
+        commit = _commit(folder.resolve())
+        self._revisions[repository, commit] = folder.resolve()
+        self._history.setdefault(repository, []).append((commit, day))
+        return commit
 
     def gate(self, repository: str, status: int = 403) -> None:
         """Refuse every file of ``models/ORG/NAME``, as for a client that has not accepted its terms."""
@@ -215,11 +223,13 @@ class _Handler(BaseHTTPRequestHandler):
                 for name, folder in branches.items()
             ]
             return self._json({"branches": heads, "tags": [], "converts": []})
-        if kind not in ("revision", "tree", "paths-info"):
+        if kind not in ("revision", "tree", "paths-info", "commits"):
             return self._refuse(404, "EntryNotFound")
         folder = self._folder(repository, rest[1] if len(rest) > 1 else "main")
         if folder is None:
             return self._refuse(404, "RevisionNotFound")
+        if kind == "commits":
+            return self._json(_log_of([(_commit(folder), "2026-01-01"), *self.hub._history.get(repository, [])]))
         files = _files(folder)
         if kind == "tree":
             return self._tree(folder, files, "/".join(rest[2:]))
@@ -240,7 +250,10 @@ class _Handler(BaseHTTPRequestHandler):
                 "tags": [],
                 "createdAt": "2026-01-01T00:00:00.000Z",
                 "lastModified": "2026-01-01T00:00:00.000Z",
-                "siblings": [{"rfilename": name, "size": path.stat().st_size} for name, path in files.items()],
+                "siblings": [
+                    {"rfilename": name, "size": path.stat().st_size, "blobId": _blob(path)}
+                    for name, path in files.items()
+                ],
             }
         )
 
@@ -355,6 +368,13 @@ def _entry(name: str, files: Mapping[str, Path]) -> dict[str, Any]:
     if path.name.endswith(LARGE):
         entry["lfs"] = {"oid": _sha256(path), "size": size, "pointerSize": 134}
     return entry
+
+
+def _log_of(commits: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"id": commit, "title": "", "message": "", "authors": [{"user": "org"}], "date": f"{day}T00:00:00.000Z"}
+        for commit, day in commits
+    ]
 
 
 def _commit(folder: Path) -> str:

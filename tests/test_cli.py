@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, errors, and what it does not import."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,8 @@ def imported_by(code: str) -> set[str]:
         "import verify",
         "from verify.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "from verify.cli import main\ntry: main(['check', '--help'])\nexcept SystemExit: pass",
+        "from verify.cli import main\nmain(['judge', 'nowhere'])",
+        "from verify.cli import main\nmain(['explain', 'nowhere'])",
         f"from verify.cli import main\nmain(['claims', {str(DEMO / 'digits-vit')!r}])",
         "from verify.cli import main\nmain(['tasks', 'list'])",
         f"from verify.cli import main\nmain(['check', {str(DEMO / 'digits-vit')!r}, '--cfg'])",
@@ -41,7 +44,7 @@ def test_help_teaches_verbs_and_exit_codes(capsys):
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for word in ("check", "claims", "tasks", "exit codes", "at least one claim does not hold"):
+    for word in ("check", "judge", "explain", "claims", "tasks", "exit codes", "at least one claim does not hold"):
         assert word in text
 
 
@@ -57,6 +60,12 @@ def test_help_teaches_verbs_and_exit_codes(capsys):
         (["check", str(DEMO / "digits-vit"), "task_path=[nowhere]"], ["nowhere is not a folder"]),
         (["check", "x/y", "z/w"], ["z/w", "key=value"]),
         (["check", "x/y", "--multirun", "policy=default,strikt"], ["policy=strikt", '"strict"']),
+        (["judge"], ["Name a result", "results/ORG--MODEL"]),
+        (["judge", "nowhere"], ["There is no nowhere", "verdicts.json"]),
+        (["judge", "x", "limit=5"], ["limit=5", "verify check"]),
+        (["explain", "x", "budget=5"], ["budget=5", "--rerun"]),
+        (["explain", "x", "--rerun", "limit=5"], ["limit=5", "verify check"]),
+        (["explain", "x", "policy=strikt"], ["policy=strikt", '"strict"']),
         (["claims", "./nowhere"], ["nowhere"]),
         (["claims", "a", "b"], ["'b'", "key=value"]),
         (["claims", str(DEMO / "digits-vit"), "claims=nowhere.yaml"], ["nowhere.yaml", "claims=FILE"]),
@@ -81,6 +90,17 @@ def test_an_unknown_word_or_option_is_wrong_usage(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert "usage: verify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["judge", "explain"])
+def test_the_help_of_a_verb_on_results_teaches_by_examples(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.count(f"  verify {verb} results/") >= 4
+    for word in ("RESULT", "examples:", "exit codes:", "--json"):
+        assert word in text
 
 
 def test_options_may_stand_anywhere(capsys):
@@ -134,6 +154,26 @@ def test_claims_name_file_and_line(capsys):
     }
     for claim in found["claims"]:
         assert claim["literal"] in lines[claim["line"] - 1]
+
+
+def test_a_character_that_no_encoding_has_is_printed_as_its_escape(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/README.md").write_text(
+        "---\nmodel-index:\n- name: m\n  results:\n  - task: {type: any}\n"
+        '    dataset: {type: "half \\ud83d", name: "half \\ud83d"}\n    metrics: [{type: accuracy, value: 0.91}]\n---\n'
+    )
+    for verb in (["claims", "./m"], ["check", "./m"], ["claims", "./m", "--json"], ["check", "./m", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "verify", *verb],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(DEMO.parents[1])},
+        )
+        assert done.returncode == (3 if verb[0] == "check" else 0), done.stderr
+        assert b"half \\ud83d" in done.stdout
+    (verdict,) = json.loads(done.stdout)["verdicts"]
+    assert verdict["claim"]["dataset"] == "half \ud83d"
 
 
 def test_the_version_is_that_of_the_package(capsys):

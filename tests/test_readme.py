@@ -59,7 +59,10 @@ def place(tmp_path_factory):
     config = "- config_name: sst2\n  data_files:\n  - {split: validation, path: sst2/validation-*}\n"
     (data / "README.md").write_text(f"---\nconfigs:\n{config}---\n")
     with LoopbackHub(root) as hub:
-        yield work, {**hub.environment(work / "home"), "PYTHONPATH": str(DEMO.parents[1])}
+        environment = {**hub.environment(work / "home"), "PYTHONPATH": str(DEMO.parents[1])}
+        first = [sys.executable, "-m", "verify", "check", "./my-model"]
+        subprocess.run(first, cwd=work, env=environment, capture_output=True, timeout=300, check=True)
+        yield work, environment
 
 
 @pytest.mark.parametrize("command", COMMANDS)

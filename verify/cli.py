@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -48,9 +50,38 @@ goes on where it stopped.
 
 """
 
+_JUDGE = """\
+RESULT is a model's folder in results/, the verdicts.json in it, the folder of one run, or one file of measurements (the
+`result` that `verify check --json` prints). Nothing is run and no model is loaded: the claims and the predictions were
+kept by `verify check`. Scores are computed again where a task file or a metric has changed since.
+
+examples:
+  verify judge results/ORG--MODEL                          the same verdicts again
+  verify judge results/ORG--MODEL policy.tolerance=0.002   allow two tenths of a point more
+  verify judge results/ORG--MODEL policy=strict            by another policy
+  verify judge results/*/verdicts.json --json              every model checked so far, one JSON object a line
+
+"""
+
+_EXPLAIN = """\
+RESULT is as for `verify judge`. Every number that differs from a full rerun is searched for one setting that turns what
+was measured into what the card says: other label orders, averages, metrics, normalisers, splits … All that were tried
+are listed with the number that each gives, and so is the chance that an unrelated number would have met one of them.
+
+examples:
+  verify explain results/ORG--MODEL                        search the stored predictions; loads no model
+  verify explain results/ORG--MODEL --json                 the same for programs
+  verify explain results/ORG--MODEL --rerun                then rerun the model under other settings
+  verify explain results/ORG--MODEL --rerun budget=30      for 30 minutes for each task at most (10 unless told)
+
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one paragraph on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a card may hold half of a surrogate pair, which no encoding has; its escape is that of JSON
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
     parsed = _parse(parser, arguments)
     try:
@@ -87,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"verify {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     _add_check(verbs)
+    _add_judge(verbs)
+    _add_explain(verbs)
     _add_claims(verbs)
     _add_tasks(verbs)
     return parser
@@ -106,6 +139,38 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     check.add_argument("--multirun", "-m", action="store_true", help="run every combination of a=1,2 b=3,4 (Hydra)")
     check.add_argument("--config-dir", metavar="FOLDER", help="a folder with policy/, engine/ and suite/ of your own")
     check.set_defaults(run=_check)
+
+
+def _add_judge(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    judge = _add_on_results(verbs, "judge", "judge stored measurements again, by another policy; runs nothing", _JUDGE)
+    judge.set_defaults(run=_judge)
+
+
+def _add_explain(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = _add_on_results(
+        verbs, "explain", "search for the one setting that explains a number that differs", _EXPLAIN
+    )
+    explain.add_argument(
+        "--rerun", action="store_true", help="run the model again under settings that only a run shows"
+    )
+    explain.set_defaults(run=_explain)
+
+
+def _add_on_results(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    """A verb that takes results of earlier checks."""
+    verb = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=examples + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("overrides", nargs="*", metavar="RESULT key=value", help="results, then settings to change")
+    verb.add_argument("--json", action="store_true", help="print one JSON object; everything else goes to stderr")
+    verb.add_argument("--config-dir", metavar="FOLDER", help="a folder with policy/ and engine/ files of your own")
+    return verb
 
 
 def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -174,6 +239,46 @@ def _check(parsed: argparse.Namespace) -> int:
     from verify.verbs.check import run
 
     return run(config, as_json=parsed.json, command=shlex.join(["verify", "check", *parsed.overrides]))
+
+
+def _judge(parsed: argparse.Namespace) -> int:
+    from verify.config import compose_config
+
+    results, settings = _results(parsed, ("policy", "task_path"), "To measure with others: verify check.")
+    config = compose_config(None, settings, parsed.config_dir)
+    from verify.verbs.judge import run
+
+    return run(results, config, as_json=parsed.json)
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from verify.config import compose_config
+
+    allowed = ("policy", "task_path", *(("engine", "budget") if parsed.rerun else ()))
+    more = "To measure with others: verify check." if parsed.rerun else "With --rerun: engine and budget, too."
+    results, settings = _results(parsed, allowed, more)
+    config = compose_config(None, settings, parsed.config_dir)
+    from verify.verbs.explain import run
+
+    return run(results, config, rerun=parsed.rerun, as_json=parsed.json)
+
+
+def _results(parsed: argparse.Namespace, allowed: Sequence[str], more: str) -> tuple[list[str], list[str]]:
+    """The results and the settings among the words of the command line.
+
+    Settings that are not ``allowed`` would change nothing, so they are refused; ``more`` says what would help.
+    """
+    results = [word for word in parsed.overrides if _is_model(word)]
+    settings = [word for word in parsed.overrides if not _is_model(word)]
+    if not results:
+        raise UsageError("Name a result: a model's folder in results/, such as results/ORG--MODEL.")
+    for setting in settings:
+        if re.split(r"[.=]", setting.lstrip("+~"))[0] not in allowed:
+            raise UsageError(
+                f"{setting}: stored results were made with settings of their own, so only {', '.join(allowed)} can be "
+                f"set here. {more}"
+            )
+    return results, settings
 
 
 def _is_model(word: str) -> bool:

@@ -24,7 +24,8 @@ def check_object(
 ) -> dict[str, Any]:
     """The object that ``verify check --json`` prints, strictly JSON: a number that is not finite becomes null.
 
-    ``missing`` lists, for each claim that could not be settled, what stood in the way and what would help.
+    ``attempted`` counts the claims that were compared with anything, ``flagged`` those that do not hold. ``missing``
+    lists, for each claim that could not be settled, what stood in the way and what would help.
     ``findings`` are what arithmetic on the card alone shows. ``measurements`` holds every score (fractions or raw) of
     every task that was run, with its settings.
     """
@@ -33,6 +34,8 @@ def check_object(
         "model": model,
         "revision": revision,
         "exit_code": exit_code,
+        "attempted": sum(verdict.is_attempted for verdict in verdicts),
+        "flagged": sum(verdict.kind.holds is False for verdict in verdicts),
         "verdicts": [_verdict(verdict) for verdict in verdicts],
         "missing": [
             {"claim_id": verdict.claim.claim_id, "reason": verdict.reason, "next": verdict.next_step}

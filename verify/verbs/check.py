@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from verify import hub
-from verify.claims.group import Finding
 from verify.config import VerifyConfig, worst
 from verify.errors import UsageError, VerifyError
-from verify.judge.compare import failed, impossible, judge, no_task, unmeasurable
-from verify.measure import FOREIGN, Cell, Subject, check_metrics, measure
-from verify.metrics.meanings import is_measured_for
-from verify.report.export import check_object
+from verify.measure import Cell, Subject, check_metrics, measure
+from verify.record import Conditions, recorded, write_record
 from verify.report.progress import ProgressView
-from verify.report.terminal import show_verdicts, summary
-from verify.store import slug, write_json
-from verify.tasks.match import Match
+from verify.store import slug
 from verify.tasks.registry import Registry, load_registry
 from verify.tasks.resolve import Resolved
-from verify.types import Claim, Measurement, TaskSpec, Verdict, VerdictKind
+from verify.types import Measurement, TaskSpec
 from verify.verbs.claims import resolved_claims
-
-HOLDS, DOES_NOT_HOLD, NOTHING_SETTLED, ERRORS = 0, 1, 3, 4
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What ``verify check`` found out about one model."""
-
-    model: str
-    revision: str | None
-    verdicts: tuple[Verdict, ...]
-    measurements: tuple[Measurement, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0 every settled claim holds; 1 at least one does not; 3 nothing was settled; 4 a measurement failed."""
-        holds = [verdict.kind.holds for verdict in self.verdicts]
-        if False in holds:
-            return DOES_NOT_HOLD
-        if any(verdict.kind is VerdictKind.ERROR for verdict in self.verdicts):
-            return ERRORS
-        return HOLDS if True in holds else NOTHING_SETTLED
+from verify.verbs.parts import is_measurable, settled_by
+from verify.verbs.verdicts import Outcome, explained, judged, measurements_of, show, store
 
 
 def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False, command: str | None = None) -> int:
@@ -76,7 +47,8 @@ def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False, co
             err.print(f"[red]{escape(model)}[/red]: {escape(str(error))}", highlight=False)
             codes.append(error.exit_code)
             continue
-        _report(outcome, config, as_json=as_json, on_one_line=one_of_several or len(models) > 1, err=err)
+        store(outcome, Path(config.results) / slug(outcome.model))
+        show(outcome, as_json=as_json, on_one_line=one_of_several or len(models) > 1, err=err)
         codes.append(outcome.exit_code)
     return worst(codes)
 
@@ -86,7 +58,8 @@ def check_model(
 ) -> Outcome:
     """Read the claims of one model, measure what they are about, and judge them.
 
-    Raises a VerifyError if the repository itself cannot be read; whatever fails later becomes the verdict of the claims
+    What judging needs is left in the model's folder of results, so that ``verify judge`` can do it again. Raises a
+    VerifyError if the repository itself cannot be read; whatever fails later becomes the verdict of the claims
     concerned.
     """
     repository = hub.resolve(reference)
@@ -96,6 +69,7 @@ def check_model(
     for finding in resolved.impossible.values():
         err.print(f"{escape(model)}, before anything is run: {escape(finding.sentence)}")
     results: dict[tuple[str, str], Measurement | VerifyError] = {}
+    subject = None
     if cells:
         try:
             hub.check_safety(repository)
@@ -105,17 +79,29 @@ def check_model(
         except VerifyError as error:
             results = dict.fromkeys(cells, error)
         else:
-            results = _measured(subject, cells, config, err)
-    verdicts = tuple(
-        _verdict(claim, match, resolved, results, config, retry)
-        for claim, match in zip(resolved.claims, resolved.matches, strict=True)
-    )
+            results = _measured(subject, cells, resolved, config, err)
     claimed = {(match.task.name, match.split) for match in resolved.matches if match.task}
     for cell, result in results.items():
         if isinstance(result, VerifyError) and cell not in claimed:
             raise result
-    measurements = tuple(result for result in results.values() if isinstance(result, Measurement))
-    return Outcome(model, revision, verdicts, measurements, resolved.findings)
+    folder = Path(config.results) / slug(model)
+    verdicts = judged(resolved, results, config.policy, retry)
+    verdicts = explained(verdicts, resolved, results, folder)
+    record = recorded(
+        resolved,
+        results,
+        cells,
+        folder,
+        model=model,
+        reference=str(repository.folder.resolve()) if repository.is_local else f"{model}@{revision}",
+        revision=revision,
+        digests=subject.digests if subject else {},
+        retry=retry,
+        policy=config.policy.name,
+        conditions=_conditions(config),
+    )
+    write_record(folder, record)
+    return Outcome(model, revision, verdicts, measurements_of(results), resolved.findings)
 
 
 def _cells(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig) -> dict[tuple[str, str], TaskSpec]:
@@ -123,7 +109,7 @@ def _cells(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig) 
     cells = {
         (match.task.name, match.split): match.task
         for claim, match in zip(resolved.claims, resolved.matches, strict=True)
-        if match.task is not None and claim.claim_id not in resolved.impossible and _is_measurable(claim, match.task)
+        if match.task is not None and claim.claim_id not in resolved.impossible and is_measurable(claim, match.task)
     }
     covered = {name for name, _ in cells}
     for task in asked:
@@ -134,12 +120,12 @@ def _cells(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig) 
     return cells
 
 
-def _is_measurable(claim: Claim, task: TaskSpec) -> bool:
-    return is_measured_for(claim.metric, task.kind) or any(name.startswith(FOREIGN) for name in task.metrics)
-
-
 def _measured(
-    subject: Subject, cells: Mapping[tuple[str, str], TaskSpec], config: VerifyConfig, err: Console
+    subject: Subject,
+    cells: Mapping[tuple[str, str], TaskSpec],
+    resolved: Resolved,
+    config: VerifyConfig,
+    err: Console,
 ) -> dict[tuple[str, str], Measurement | VerifyError]:
     results: dict[tuple[str, str], Measurement | VerifyError] = {}
     pinned: dict[tuple[str, str], Cell] = {}
@@ -155,33 +141,23 @@ def _measured(
             results[key] = error
     titles = [f"{subject.model} on {name}" for name, _ in pinned]
     with ProgressView(titles, err) as view:
-        measured = measure(subject, list(pinned.values()), config, view.emit)
+        settled = settled_by(config.policy, resolved, list(pinned))
+        measured = measure(subject, list(pinned.values()), config, view.emit, settled)
     for result in measured:
         if isinstance(result, UsageError):
             raise result
     return {**results, **dict(zip(pinned, measured, strict=True))}
 
 
-def _verdict(
-    claim: Claim,
-    match: Match,
-    resolved: Resolved,
-    results: dict[tuple[str, str], Measurement | VerifyError],
-    config: VerifyConfig,
-    retry: str,
-) -> Verdict:
-    if match.task is None:
-        return no_task(claim, match)
-    result = results.get((match.task.name, match.split))
-    if finding := resolved.impossible.get(claim.claim_id):
-        full = result if isinstance(result, Measurement) and result.is_full else None
-        measured = judge(claim, match, full, config.policy.tolerance) if full else None
-        return impossible(claim, match, finding.sentence, measured)
-    if result is None or not _is_measurable(claim, match.task):
-        return unmeasurable(claim, match)
-    if isinstance(result, VerifyError):
-        return failed(claim, match, result, retry)
-    return judge(claim, match, result, config.policy.tolerance)
+def _conditions(config: VerifyConfig) -> Conditions:
+    return Conditions(
+        limit=config.limit,
+        seed=config.seed,
+        probe_share=config.policy.probe_share,
+        dtype=config.engine.dtype,
+        precision=config.engine.precision,
+        max_length=config.override.max_length,
+    )
 
 
 def _models(config: VerifyConfig) -> list[str]:
@@ -195,15 +171,3 @@ def _models(config: VerifyConfig) -> list[str]:
 def _asked_tasks(config: VerifyConfig, registry: Registry) -> list[str] | None:
     asked = config.asked_tasks()
     return None if asked is None else [registry.find(name).name for name in asked]
-
-
-def _report(outcome: Outcome, config: VerifyConfig, *, as_json: bool, on_one_line: bool, err: Console) -> None:
-    found = check_object(
-        outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.measurements, outcome.findings
-    )
-    write_json(Path(config.results) / slug(outcome.model) / "verdicts.json", found)
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
-    console = err if as_json else Console(file=sys.stdout, highlight=False)
-    show_verdicts(console, outcome.model, outcome.verdicts, outcome.measurements, outcome.findings)
-    err.print(summary(outcome.verdicts))

@@ -1,0 +1,126 @@
+"""``verify explain``: which single setting would turn what was measured into what the card says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from verify.config import VerifyConfig, worst
+from verify.errors import StoreError
+from verify.judge.cases import Case
+from verify.judge.differences import DIFFERS, Key, with_explanations
+from verify.measure import Subject
+from verify.report.explanations import show_explanations
+from verify.report.terminal import summary
+from verify.types import Verdict
+from verify.verbs.stored import Stored, find, measured_again, require_current, rerun_config
+from verify.verbs.trials import keep
+from verify.verbs.verdicts import (
+    Outcome,
+    deeper_command,
+    differences,
+    exported,
+    is_certain,
+    judged,
+    measurements_of,
+    searched,
+    store,
+)
+
+MINUTES = 10.0
+"""For the reruns of each task, where the command line gives no budget."""
+
+
+def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: bool) -> int:
+    """Search for what explains the differences of every RESULT; prints, stores the verdicts and returns the exit code.
+
+    Stored predictions are searched without a model. With ``rerun``, what they do not explain is searched further: the
+    model is run again under settings that only a run can show, for ``config.budget`` minutes at most for each task
+    (``MINUTES`` if there is none). Raises UsageError for a RESULT that cannot be read.
+    """
+    err = Console(stderr=True, highlight=False)
+    all_stored = [(result, find(result)) for result in results]
+    codes = []
+    for result, stored in all_stored:
+        record, again = stored.record, measured_again(stored, config)
+        require_current(result, stored, again)
+        for note in again.notes:
+            err.print(escape(note))
+        before = judged(again.resolved, again.results, config.policy, record.retry)
+        differing = differences(before, again.resolved, again.results)
+        searches = searched(differing)
+        if rerun and (open_cases := {key: case for key, case in differing.items() if not is_certain(searches[key])}):
+            _rerun(stored, open_cases, config, err)
+            searches |= searched(open_cases)
+        deeper = {} if rerun else dict.fromkeys(searches, deeper_command(stored.folder))
+        verdicts = with_explanations(before, searches, deeper)
+        measurements, findings = measurements_of(again.results), again.resolved.findings
+        whole = Outcome(record.model, record.revision, verdicts, measurements, findings)
+        store(whole, stored.folder)
+        part = stored.part(whole)
+        _show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
+        codes.append(part.exit_code)
+    return worst(codes)
+
+
+def _rerun(stored: Stored, differing: Mapping[Key, Case], config: VerifyConfig, err: Console) -> None:
+    """Rerun the model under other settings, task by task, and keep what each gives."""
+    from verify.probes.trials import paid_trials
+    from verify.report.progress import ProgressView
+
+    subject, config = _subject(stored), rerun_config(stored, config)
+    for case in differing.values():
+        with ProgressView([f"{subject.model} on {case.task.name}"], err) as view:
+            attempts = paid_trials(subject, case, config, config.budget or MINUTES, view.emit)
+        for attempt in attempts:
+            if attempt.problem:
+                err.print(escape(f"Not tried to the end: {attempt.trial.setting}. {attempt.problem}"))
+        keep(case, [attempt.paid for attempt in attempts])
+
+
+def _subject(stored: Stored) -> Subject:
+    """The model of a record. Raises a VerifyError if it is gone, is refused, or is not what it was."""
+    from verify import hub
+
+    record = stored.record
+    repository = hub.resolve(record.reference)
+    hub.check_safety(repository)
+    repository = hub.fetch_weights(repository)
+    hub.check_safety(repository)
+    digests = hub.digests(repository)
+    if digests != record.digests:
+        raise StoreError(
+            f"The files of {record.reference} are not those that were measured, so a rerun would say nothing about "
+            f"them. Check the model again first: {record.retry}"
+        )
+    return Subject(record.model, record.revision, repository.folder, digests)
+
+
+def _show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) -> None:
+    if as_json:
+        print(json.dumps(exported(outcome), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
+    console = err if as_json else Console(file=sys.stdout, highlight=False)
+    show_explanations(console, outcome.verdicts)
+    for verdict in outcome.verdicts:
+        if verdict.kind in DIFFERS and verdict.explanation is None:
+            console.print(escape(_not_searched(verdict)))
+    if not any(verdict.kind in DIFFERS or verdict.explanation for verdict in outcome.verdicts):
+        console.print(
+            f"{escape(outcome.model)}: no claim differs from what was measured, so there is nothing to explain."
+        )
+    err.print(summary(outcome.verdicts))
+
+
+def _not_searched(verdict: Verdict) -> str:
+    """Why a difference could not be searched, and what would help."""
+    about = f"{verdict.claim.metric} {verdict.claim.literal} on {verdict.task}"
+    if verdict.n is not None and verdict.population is not None and verdict.n < verdict.population:
+        return (
+            f"{about} was not searched: {verdict.n} of {verdict.population} examples were run, and a cause can be told "
+            "from all of them only. Check the model with policy=strict, then explain again."
+        )
+    return f"{about} was not searched: the predictions behind it are no longer stored. Check the model again."
