@@ -421,5 +421,5 @@ def test_a_translator_of_real_sentences_is_that_of_a_plain_loop(tmp_path):
     columns = drive(made, 200, 64)
     expected = plain_loop(tmp_path, data["source"], max_length=64)
     equal_but_for_near_ties(columns, expected)
-    assert len({len(text) for text in columns["texts"]}) > 10
+    assert len({len(text) for text in columns["texts"]}) > 5
     assert columns["references"] == [[text] for text in data["target"]]

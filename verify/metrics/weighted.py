@@ -138,7 +138,7 @@ class _Sums:
         self.size = size
 
     def __call__(self, weights: Floats) -> Floats:
-        ordered = weights[:, self.order]
+        ordered = weights.take(self.order, axis=1)
         if len(self.present) == self.size == ordered.shape[1]:
             return ordered
         sums = np.zeros((len(weights), self.size))
@@ -169,7 +169,7 @@ def _of_order(predictions: Predictions, metric: str) -> tuple[Scores, int]:
 
 
 def _best(order: Indices, gain: Floats, unanswerable: NDArray[np.bool_], weights: Floats) -> Floats:
-    steps = np.cumsum((weights * gain)[:, order], axis=1).max(axis=1)
+    steps = np.cumsum((weights * gain).take(order, axis=1), axis=1).max(axis=1)
     best: Floats = (weights @ unanswerable + np.maximum(steps, 0.0)) / weights.sum(axis=1)
     return best
 
@@ -197,7 +197,7 @@ def _midranks(values: Floats) -> Scores:
 
     def ranks(weights: Floats) -> Floats:
         there = copies(weights)
-        middle: Floats = (np.cumsum(there, axis=1) - (there - 1) / 2)[:, place]
+        middle: Floats = (np.cumsum(there, axis=1) - (there - 1) / 2).take(place, axis=1)
         return middle
 
     return ranks
@@ -216,9 +216,17 @@ def _of_ranking(predictions: LabelSetPredictions, metric: str) -> tuple[Scores, 
 
 def _curve(area: Callable[[Floats, Floats], Floats], logits: Floats, is_there: NDArray[np.bool_]) -> Scores:
     """The area under a curve over thresholds; ``area`` maps the weights with and without the label at each of them."""
-    distinct, place = np.unique(-logits, return_inverse=True)
-    everywhere = _Sums(place, len(distinct))
-    return lambda weights: area(everywhere(weights * is_there), everywhere(weights * ~is_there))
+    order = np.argsort(-logits, kind="stable")
+    first = np.unique(-logits[order], return_index=True)[1]
+    there, is_distinct = is_there[order], len(first) == len(order)
+
+    def scores(weights: Floats) -> Floats:
+        falling = weights.take(order, axis=1)
+        found = falling * there
+        sides = (found, falling - found)
+        return area(*(sides if is_distinct else (np.add.reduceat(side, first, axis=1) for side in sides)))
+
+    return scores
 
 
 def _roc_area(there: Floats, absent: Floats) -> Floats:
