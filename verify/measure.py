@@ -21,7 +21,7 @@ from verify.engine.plan import complete_prefix, example_order
 from verify.errors import StoreError, UsageError, VerifyError
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
-from verify.predictions import Predictions, subset
+from verify.predictions import LabelPredictions, Predictions, subset
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import source_digest
 from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
@@ -270,8 +270,8 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
     from verify.engine.adaptive import CALIBRATION
     from verify.metrics.flips import draft_budget, flip_budget
+    from verify.metrics.registry import applicable, recorded_settings
     from verify.metrics.registry import measure as score_all
-    from verify.metrics.registry import recorded_settings
 
     folder, task = one.folder, one.cell.task
     info = folder.info()
@@ -280,9 +280,11 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     predictions = folder.predictions(PREDICTIONS, rows, settings)
     if info is None or predictions is None or len(rows) == 0:
         raise StoreError(f"The run folder {folder.path} lacks rows after a run. Delete it and run the command again.")
-    scores, notes = score_all(predictions, settings)
+    # the statistics of texts are the costly part; those of labels are not, and `score_all` checks these first
+    applied = None if isinstance(predictions, LabelPredictions) else applicable(predictions, settings)
+    scores, notes = score_all(predictions, settings, applied=applied)
     probe = folder.predictions(PROBE, rows, settings) or subset(predictions, np.zeros(len(predictions), dtype=bool))
-    budgets, flips = flip_budget(predictions, probe, scores, settings)
+    budgets, flips = flip_budget(predictions, probe, scores, settings, applied)
     if draft := folder.predictions(DRAFT, rows, settings):
         low = draft_budget(predictions, draft, rows[:CALIBRATION], scores, settings)
         budgets = {name: budget + low.get(name, 0.0) for name, budget in budgets.items()}
