@@ -117,7 +117,8 @@ class RunFolder:
             except OSError as error:
                 raise StoreError(f"The shard {file} cannot be read: {error.strerror}. Check or delete it.") from error
             if hashlib.sha256(content).hexdigest() == file.stem:
-                yield pq.read_table(pa.BufferReader(content), columns=columns)
+                # without threads: Arrow's pools can abort a process that ends right after it has read
+                yield pq.read_table(pa.BufferReader(content), columns=columns, use_threads=False, pre_buffer=False)
 
     def drop(self, kind: str, examples: NDArray[np.int64]) -> None:
         """Take the rows of ``examples`` out; a kill in between leaves them all, or some of them."""
