@@ -2,7 +2,7 @@
 
     python scripts/bench_judge.py [--quick] [--only NAME] [--json FILE] [--cache FOLDER]
 
-Each section is a program of its own, ``judge_NAME.py``, whose ``rows`` are collected here. Rows of a simulated rate or
+Each section is a module of its own, ``judge_NAME.py``, whose ``rows`` are collected here. Rows of a simulated rate or
 mean carry the ends of its 95 % confidence interval, ``low`` and ``high``. Asserts nothing about time.
 """
 

@@ -1,6 +1,6 @@
 """How fast intervals are, beside `evaluate`'s bootstrap: a section of the judge's benchmark.
 
-    python scripts/judge_intervals.py [--quick]
+    python scripts/bench_judge.py --only intervals [--quick]
 
 The peer is what ``evaluate.evaluator(…).compute(strategy="bootstrap")`` runs once it has predictions: scipy's BCa over
 a metric that is computed anew for every resample and for every example left out. Its metric is scikit-learn's macro F1
@@ -11,8 +11,6 @@ call, and with a statistic that takes a batch of resamples at a time.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import statistics
 import time
@@ -220,15 +218,3 @@ def row(
         "name": name, "peer": peer, "ours": mine, "theirs": their, "ratio": mine / their if their else None,
         "unit": "intervals/s", "runs": len(seconds), "equal": equal,
     }  # fmt: skip
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer examples and runs")
-    for one in rows(quick=parser.parse_args().quick):
-        print(json.dumps(one), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,6 +1,6 @@
 """How long a verdict from stored predictions takes, family by family: a section of the judge's benchmark.
 
-    python scripts/judge_rescoring.py [--quick]
+    python scripts/bench_judge.py --only rescoring [--quick]
 
 Timed is what stands between predictions in memory and scores with their flip budgets, with a probe of 64 examples: all
 that a rejudged claim costs but for reading the shards. The texts are made up, of the lengths that such texts have.
@@ -8,8 +8,6 @@ that a rejudged claim costs but for reading the shards. The texts are made up, o
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -153,15 +151,3 @@ def rows(*, quick: bool) -> Iterator[dict[str, Any]]:
                 "ours": statistics.median(seconds), "theirs": None, "ratio": None, "unit": "s", "runs": runs,
                 "equal": True,
             }  # fmt: skip
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer examples and runs")
-    for one in rows(quick=parser.parse_args().quick):
-        print(json.dumps(one), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,6 +1,6 @@
 """How often a verdict is wrong, and what it costs, on simulated splits: a section of the judge's benchmark.
 
-    python scripts/judge_simulations.py [--quick]
+    python scripts/bench_judge.py --only simulations [--quick]
 
 The populations are simulated, the verdicts are the package's own: claims are printed and read, intervals, flip budgets
 and e-values come from ``verify``. Each figure comes with a 95 % confidence interval: Clopper and Pearson's of a rate,
@@ -14,8 +14,6 @@ runs: the claim is a printed accuracy near 0.91, and the run is looked at after 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -366,15 +364,3 @@ def row(
         "name": name, "peer": peer, "ours": ours, "theirs": theirs, "ratio": ratio, "unit": unit, "runs": runs,
         "equal": True, "low": low, "high": high,
     }  # fmt: skip
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions and populations")
-    for one in rows(quick=parser.parse_args().quick):
-        print(json.dumps(one), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -6,6 +6,7 @@ run can be scored, judged and explained again without its model.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -33,7 +34,7 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True)
-class Predictions:
+class Predictions(ABC):
     """Base of all: ``example`` int64 [N] are row numbers of the split."""
 
     COLUMNS: ClassVar[Mapping[str, str]] = {"example": "int64"}
@@ -42,9 +43,9 @@ class Predictions:
     example: NDArray[np.int64]
 
     @property
+    @abstractmethod
     def family(self) -> Family:
         """By which metrics they are scored."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.example)

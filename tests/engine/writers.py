@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,15 +69,16 @@ def written_alone(model: Any, rows: Sequence[Sequence[int]], settings: Mapping[s
     return [model.generate(**padded([row]), do_sample=False, **settings)[0].tolist() for row in rows]
 
 
-def train(model: Any, pairs: Sequence[tuple[list[int], list[int]]], *, peak: float, seconds: float) -> Any:
-    """Teach ``model`` the pairs of token ids (both with their end) until it knows them or so much CPU time is spent."""
-    chance, begun, step, mean = random.Random(0), time.process_time(), 0, 9.9
+def train(model: Any, pairs: Sequence[tuple[list[int], list[int]]], *, peak: float, steps: int) -> Any:
+    """Teach ``model`` the pairs of token ids (both with their end) until it knows them, in so many steps at most."""
+    chance, mean = random.Random(0), 9.9
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98))
     model.train()
-    while (spent := time.process_time() - begun) < seconds and mean > 0.03:
-        step += 1
+    for step in range(1, steps + 1):
+        if mean <= 0.03:
+            break
         for group in optimizer.param_groups:
-            group["lr"] = peak * min(1.0, step / 50, 0.1 + 2 * (1 - spent / seconds))
+            group["lr"] = peak * min(1.0, step / 50, 0.1 + 2 * (1 - step / steps))
         sources, targets = zip(*chance.sample(pairs, 32), strict=True)
         wanted = padded(targets)
         labels = wanted["input_ids"].masked_fill(wanted["attention_mask"] == 0, -100)

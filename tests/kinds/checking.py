@@ -90,8 +90,12 @@ class Place:
         for one in self.stated[data, split]:
             verdict = verdicts[one.literal]
             context = (one, verdict["reason"], verdict["next"])
-            # a flattered number may happen to be another metric's, which is then named as a cause
-            assert verdict["kind"] in (("overstated", "explained") if one.flattery else ("reproduced",)), context
+            if verdict["kind"] == "explained":  # the number happens to be another metric's, which must then give it
+                value, noise = verdict["explanation"]["found"]["value"], verdict["interval"]
+                assert abs(value - float(one.literal)) <= (noise[1] - noise[0]) / 2, context
+                assert verdict["explanation"]["chance"] <= 0.05, context
+            assert (verdict["kind"] in ("overstated", "explained")) == bool(one.flattery), context
+            assert one.flattery or verdict["kind"] == "reproduced", context
             assert verdict["evidence"] == "full"
             measured = one.true * one.scale
             assert verdict["measured"] == pytest.approx(measured, abs=one.within * one.scale), context

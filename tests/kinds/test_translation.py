@@ -61,7 +61,7 @@ def trained(tmp_path_factory):
         [*english, *german], "bart", vocab_size=800, d_model=64, init_std=0.02, forced_eos_token_id=None
     )
     ids = [words(side, truncation=True)["input_ids"] for side in (english, german)]
-    train(model, list(zip(*ids, strict=True)), peak=4e-3, seconds=10)
+    train(model, list(zip(*ids, strict=True)), peak=4e-3, steps=250)
     save(place.model, model, words)
     pq.write_table(table, place.file("data/captions.parquet"))
     place.task(

@@ -8,31 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
+from metrics.tag_names import ODD, PREFIXES, tags_of
 from verify.metrics.entities import lenient_entities, strict_entities
-
-PREFIXES = {"IOB1": "BI", "IOB2": "BI", "IOE1": "IE", "IOE2": "IE", "IOBES": "BIES", "BILOU": "BILU"}
-ODD = [
-    "U",
-    "L-PER",
-    "LABEL_3",
-    "B",
-    "I",
-    "E",
-    "S",
-    ".",
-    "-",
-    "B-",
-    "I--X",
-    "B-PER-TITLE",
-    "O-PER",
-    "NOUN",
-    "b-PER",
-    "é",
-]
-
-
-def tags_of(scheme):
-    return ["O", *(f"{prefix}-{kind}" for prefix in PREFIXES[scheme] for kind in ("PER", "LOC", "X-Y"))]
 
 
 def rows_of(names):

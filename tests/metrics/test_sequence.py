@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.v1 import precision_recall_fscore_support as strict_scores
 from sklearn.metrics import precision_recall_fscore_support
 
+from metrics.tag_names import ODD, PREFIXES, tags_of
 from verify.errors import EngineError
 from verify.metrics.additive import measure
 from verify.metrics.sequence import detect_scheme, metrics, others
@@ -23,25 +24,6 @@ from verify.metrics.undefined import UndefinedScoreError
 from verify.predictions import TagPredictions
 
 ROOT = Path(__file__).parents[2]
-PREFIXES = {"IOB1": "BI", "IOB2": "BI", "IOE1": "IE", "IOE2": "IE", "IOBES": "BIES", "BILOU": "BILU"}
-ODD = [
-    "U",
-    "L-PER",
-    "LABEL_3",
-    "B",
-    "I",
-    "E",
-    "S",
-    ".",
-    "-",
-    "B-",
-    "I--X",
-    "B-PER-TITLE",
-    "I-PER-",
-    "NOUN",
-    "b-PER",
-    "é",
-]
 NAMES = ("precision", "recall", "f1")
 
 
@@ -54,10 +36,6 @@ def rows_of(names):
     row = st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), max_size=8)
     rows = st.lists(row, min_size=1, max_size=6)
     return rows.map(lambda rows: tuple([[pair[side] for pair in row] for row in rows] for side in (0, 1)))
-
-
-def tags_of(scheme):
-    return ["O", *(f"{prefix}-{kind}" for prefix in PREFIXES[scheme] for kind in ("PER", "LOC", "X-Y"))]
 
 
 WELL_NAMED = st.sampled_from(sorted(PREFIXES)).flatmap(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.plain import from_plain
 from verify.predictions import Column, Family
-from verify.types import DatasetSource, TaskSpec
+from verify.types import TaskSpec
 
 ENGINE_VERSION = 2
 """Part of the key under which predictions are stored: raised whenever a change here could change a prediction."""
@@ -71,16 +72,7 @@ def jobs_to_json(jobs: Sequence[Job]) -> str:
 
 
 def jobs_from_json(text: str) -> list[Job]:
-    return [_job(fields) for fields in json.loads(text)]
-
-
-def _job(fields: dict[str, Any]) -> Job:
-    task = fields.pop("task")
-    source = DatasetSource(**task.pop("dataset"))
-    for name in ("metrics", "aliases", "labels", "unlabelled"):
-        task[name] = tuple(task[name]) if task[name] is not None else None
-    task["label_aliases"] = {label: tuple(names) for label, names in task["label_aliases"].items()}
-    return Job(task=TaskSpec(dataset=source, **task), **fields)
+    return [from_plain(Job, fields) for fields in json.loads(text)]
 
 
 def logits_of(model: Any, inputs: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -125,6 +125,19 @@ def differing_readings(case: Case) -> Iterator[tuple[Claim, str]]:
             yield claim, name
 
 
+def exchanged(case: Case, hypothesis: str, others: Mapping[str, str]) -> Iterator[Trial]:
+    """A trial for each metric of ``others`` that the claims that differ stand for: they hold the other one's number."""
+    measured = case.measurement.scores
+    for name, other in others.items():
+        values = {
+            claim.claim_id: measured[other].value
+            for claim, reading in differing_readings(case)
+            if reading == name and other in measured
+        }
+        if values:
+            yield Trial(hypothesis, f"{name} is {other}", values)
+
+
 def standard_reading(metric: str, measured: Mapping[str, object]) -> str | None:
     """The measured metric that a claimed name stands for first of all; None where there is none."""
     return next((name for name in readings(metric, measured) if name in measured), None)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
+from verify.judge.cases import score_in_form
 from verify.judge.intervals import agrees_if_cut, allowed, contains
 from verify.judge.sampled import Sampled
 from verify.judge.sequential import Answer
@@ -136,20 +137,10 @@ def _readings(claim: Claim, measurement: Measurement, tolerance: float) -> list[
     for name in readings(claim.metric, measurement.scores):
         score = measurement.scores.get(name)
         if score is not None and math.isfinite(score.value) and not _wrong_scale(claim, name):
-            score = _in_form(claim.metric, name, score)
+            score = score_in_form(claim.metric, name, score)
             interval = allowed(claim, score.budget + tolerance)
             found.append(_Reading(name, score, score.value * claim.scale, interval))
     return found
-
-
-def _in_form(claimed: str, name: str, score: Score) -> Score:
-    """The score in the form that the claim prints, such as an error rate for an accuracy."""
-    if claimed == name or claimed not in FORMS:
-        return score
-    value = FORMS[claimed].value
-    moved = [value(max(score.value + way * score.budget, 0.0)) for way in (-1, 1)]
-    turned = value(score.value)
-    return Score(turned, score.n, budget=max(abs(one - turned) for one in moved))
 
 
 def _wrong_scale(claim: Claim, metric: str) -> bool:

@@ -8,7 +8,7 @@ its printed digits allow: a part of the split never confirms digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -132,6 +132,28 @@ class Sampled:
     more: int
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """The tests of one claim on a sample: the metric measured, what it may be, where it is expected, and each look."""
+
+    name: str
+    low: float
+    high: float
+    centre: float
+    looks: list[Standing]
+
+    def contradicting(self, rule: Rule) -> Standing:
+        """The first look that contradicted the claim, else the last."""
+        level = rule.level(Answer.BELOW)
+        return next((look for look in self.looks if look.answer(level, OUTSIDE)), self.looks[-1])
+
+    def answer(self, rule: Rule) -> Answer | None:
+        """Where the measured score lies, if any look has shown it: outside sooner than inside."""
+        outside = self.contradicting(rule).answer(rule.level(Answer.BELOW), rule.answers & OUTSIDE)
+        inside = (look.answer(rule.level(Answer.INSIDE), rule.answers & {Answer.INSIDE}) for look in self.looks)
+        return outside or next((one for one in inside if one is not None), None)
+
+
 def sampled(claim: Claim, sample: Sample, rule: Rule) -> Sampled | None:
     """What the sample shows of the claim under the rule; None where only the whole split can show anything.
 
@@ -139,24 +161,16 @@ def sampled(claim: Claim, sample: Sample, rule: Rule) -> Sampled | None:
     one has shown. The e-value is that of the first look that contradicted the claim, else the last: their largest would
     be none.
     """
-    name = _reading(claim, sample)
-    seen = sample.seen(name, len(sample.order)) if name else None
-    if name is None or seen is None:
+    tested = _tested(claim, sample, rule)
+    seen = sample.seen(tested.name, len(sample.order)) if tested else None
+    if tested is None or seen is None:
         return None
-    low, high = _range(claim, name, rule.margin)
-    centre = _inverse(claim, name, claim.value / claim.scale)
-    looks = _looks(sample, name, low, high, centre)
-    level = rule.level(Answer.BELOW)
-    stood = next((look for look in looks if look.answer(level, OUTSIDE)), looks[-1])
-    leaning = Answer.BELOW if stood.below > stood.above else Answer.ABOVE
-    answer = leaning if stood.answer(level, rule.answers & OUTSIDE) else None
-    if answer is None and Answer.INSIDE in rule.answers:
-        inside = (look.answer(rule.level(Answer.INSIDE), {Answer.INSIDE}) for look in looks)
-        answer = next((one for one in inside if one is not None), None)
+    name, low, high, centre = tested.name, tested.low, tested.high, tested.centre
+    stood, answer, level = tested.contradicting(rule), tested.answer(rule), rule.level(Answer.BELOW)
     found = sorted(_form(claim, name, end) * claim.scale for end in seen.interval(level, expected(low, high, centre)))
     return Sampled(
         answer=answer and _as_claimed(claim, name, answer),
-        leaning=_as_claimed(claim, name, leaning),
+        leaning=_as_claimed(claim, name, Answer.BELOW if stood.below > stood.above else Answer.ABOVE),
         evidence=stood.outside,
         interval=Interval(*found),
         margin=rule.margin * claim.scale,
@@ -181,21 +195,16 @@ def estimated(claim: Claim, sample: Sample) -> Sampled | None:
 
 def is_settled(claims: Sequence[Claim], sample: Sample, rule: Rule) -> bool:
     """Whether the sample answers what is asked about every one of the claims, of which there must be one at least."""
-    found = (sampled(claim, sample, rule) for claim in claims)
-    return bool(claims) and all(one is not None and one.answer is not None for one in found)
-
-
-def can_be_sampled(claim: Claim, measured: Collection[str]) -> bool:
-    """Whether a claim has a single standard reading among the metrics measured, so that it can be settled early."""
-    names = readings(claim.metric, measured)
-    return len(names) == 1 or (len(names) > 1 and names[0].endswith("_binary"))
+    found = (_tested(claim, sample, rule) for claim in claims)
+    return bool(claims) and all(one is not None and one.answer(rule) is not None for one in found)
 
 
 def _reading(claim: Claim, sample: Sample) -> str | None:
     """The metric that the claim stands for, if that is one alone, and one from whose score the claim's can be told."""
     measured = _measured(sample.predictions)
     name = standard_reading(claim.metric, measured)
-    if name is None or not can_be_sampled(claim, measured):
+    names = readings(claim.metric, measured)
+    if name is None or not (len(names) == 1 or names[0].endswith("_binary")):
         return None
     return name if _inverse(claim, name, _form(claim, name, _SOME)) == _SOME else None
 
@@ -214,11 +223,16 @@ def _measured(predictions: Predictions) -> dict[str, Metric]:
     }
 
 
-def _looks(sample: Sample, name: str, low: float, high: float, centre: float) -> list[Standing]:
-    """What was known at each point at which the run could have stopped."""
-    stops = (block.stop for block in blocks(len(sample.order), small=True))
-    seen = (sample.seen(name, stop) for stop in stops)
-    return [standing(one, low, high, centre) for one in seen if one is not None]
+def _tested(claim: Claim, sample: Sample, rule: Rule) -> _Tested | None:
+    """The claim, tested wherever the run could have stopped; None where a part of the split says nothing of it."""
+    name = _reading(claim, sample)
+    if name is None:
+        return None
+    low, high = _range(claim, name, rule.margin)
+    centre = _inverse(claim, name, claim.value / claim.scale)
+    seen = (sample.seen(name, block.stop) for block in blocks(len(sample.order), small=True))
+    looks = [standing(one, low, high, centre) for one in seen if one is not None]
+    return _Tested(name, low, high, centre, looks) if looks else None
 
 
 def _range(claim: Claim, name: str, margin: float) -> tuple[float, float]:

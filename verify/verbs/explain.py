@@ -17,7 +17,7 @@ from verify.measure import Subject
 from verify.report.explanations import show_explanations
 from verify.report.terminal import summary
 from verify.types import Verdict
-from verify.verbs.stored import Stored, find, measured_again, require_current, rerun_config
+from verify.verbs.stored import Stored, concluded, opened, rerun_config
 from verify.verbs.trials import keep
 from verify.verbs.verdicts import (
     Outcome,
@@ -26,9 +26,7 @@ from verify.verbs.verdicts import (
     exported,
     is_certain,
     judged,
-    measurements_of,
     searched,
-    store,
 )
 
 MINUTES = 10.0
@@ -43,25 +41,16 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
     (``MINUTES`` if there is none). Raises UsageError for a RESULT that cannot be read.
     """
     err = Console(stderr=True, highlight=False)
-    all_stored = [(result, find(result)) for result in results]
     codes = []
-    for result, stored in all_stored:
-        record, again = stored.record, measured_again(stored, config)
-        require_current(result, stored, again)
-        for note in again.notes:
-            err.print(escape(note))
-        before = judged(again.resolved, again.results, config.policy, record.retry)
+    for stored, again in opened(results, config, err):
+        before = judged(again.resolved, again.results, config.policy, stored.record.retry)
         differing = differences(before, again.resolved, again.results)
         searches = searched(differing)
         if rerun and (open_cases := {key: case for key, case in differing.items() if not is_certain(searches[key])}):
             _rerun(stored, open_cases, config, err)
             searches |= searched(open_cases)
         deeper = {} if rerun else dict.fromkeys(searches, deeper_command(stored.folder))
-        verdicts = with_explanations(before, searches, deeper)
-        measurements, findings = measurements_of(again.results), again.resolved.findings
-        whole = Outcome(record.model, record.revision, verdicts, measurements, findings)
-        store(whole, stored.folder)
-        part = stored.part(whole)
+        part = concluded(stored, again, with_explanations(before, searches, deeper))
         _show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
         codes.append(part.exit_code)
     return worst(codes)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
 
 from verify.config import VerifyConfig
 from verify.errors import StoreError, UsageError, VerifyError
@@ -16,9 +19,9 @@ from verify.tasks.kinds import inference_settings
 from verify.tasks.registry import load_registry
 from verify.tasks.resolve import Resolved
 from verify.tasks.schema import parse_task
-from verify.types import Measurement, TaskSpec
+from verify.types import Measurement, TaskSpec, Verdict
 from verify.verbs.verdicts import FILE as VERDICTS
-from verify.verbs.verdicts import Outcome
+from verify.verbs.verdicts import Outcome, measurements_of, store
 
 _KINDS_OF_RESULT = (
     f"a model's folder in results/, the {VERDICTS} in it, the folder of one run, or one file of measurements, as "
@@ -148,6 +151,27 @@ def rerun_config(stored: Stored, config: VerifyConfig) -> VerifyConfig:
         engine=replace(config.engine, dtype=conditions.dtype, precision=conditions.precision),
         override=replace(config.override, max_length=conditions.max_length),
     )
+
+
+def opened(results: Sequence[str], config: VerifyConfig, err: Console) -> Iterator[tuple[Stored, Again]]:
+    """Every RESULT with its scores; all are found before the first is scored, and notes go to ``err``.
+
+    Raises UsageError for one that cannot be read.
+    """
+    for result, stored in [(result, find(result)) for result in results]:
+        again = measured_again(stored, config)
+        require_current(result, stored, again)
+        for note in again.notes:
+            err.print(escape(note))
+        yield stored, again
+
+
+def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...]) -> Outcome:
+    """Store the verdicts on the whole model; what of them is about the cells that RESULT names."""
+    record = stored.record
+    whole = Outcome(record.model, record.revision, verdicts, measurements_of(again.results), again.resolved.findings)
+    store(whole, stored.folder)
+    return stored.part(whole)
 
 
 def require_current(result: str, stored: Stored, again: Again) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from verify.judge.cases import Case, Trial, differing_readings, replaced, wanted
+from verify.judge.cases import Case, Trial, exchanged, replaced, wanted
 from verify.judge.hypotheses.hypothesis import Hypothesis
 from verify.judge.hypotheses.statistics import statistics
 from verify.metrics.additive import ratio
@@ -42,15 +42,7 @@ def _normalisers(case: Case) -> Iterator[Trial]:
 
 def _mislabelled(case: Case) -> Iterator[Trial]:
     """The claims that differ may hold the other of two rates."""
-    measured = case.measurement.scores
-    for name, other in _OTHER.items():
-        values = {
-            claim.claim_id: measured[other].value
-            for claim, reading in differing_readings(case)
-            if reading == name and other in measured
-        }
-        if values:
-            yield Trial("rate_mislabelled", f"{name} is {other}", values)
+    yield from exchanged(case, "rate_mislabelled", _OTHER)
 
 
 def _mean_of_rates(case: Case) -> Iterator[Trial]:

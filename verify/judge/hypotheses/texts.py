@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from verify.judge.cases import Case, Trial, differing_readings, replaced, wanted
+from verify.judge.cases import Case, Trial, exchanged, replaced, wanted
 from verify.judge.hypotheses.hypothesis import Hypothesis
 from verify.judge.hypotheses.statistics import rouge, statistics
 from verify.metrics.additive import Additive
@@ -74,15 +74,7 @@ _EXCHANGED: Mapping[str, str] = {"rougeL": "rougeLsum", "rougeLsum": "rougeL", "
 
 def _mislabelled(case: Case) -> Iterator[Trial]:
     """Of two variants that share a name, the claims that differ may hold the other's number."""
-    measured = case.measurement.scores
-    for name, other in _EXCHANGED.items():
-        values = {
-            claim.claim_id: measured[other].value
-            for claim, reading in differing_readings(case)
-            if reading == name and other in measured
-        }
-        if values:
-            yield Trial("variant_mislabelled", f"{name} is {other}", values)
+    yield from exchanged(case, "variant_mislabelled", _EXCHANGED)
 
 
 def _bleu_tokens(case: Case) -> Iterator[Trial]:
