@@ -180,10 +180,15 @@ def test_a_worker_whose_command_was_killed_ends_and_the_next_command_goes_on(pla
 @pytest.mark.parametrize("victim", ["one of them", "their launcher"])
 def test_two_processes_of_which_one_is_killed(place, undisturbed, victim):
     job = slow_job(place, run=f"two-{victim[:3]}", processes=2)
-    watch = Watch(undisturbed[1] / 6)
+    watch = Watch(0.0)
     worker = Worker([job])
-    if victim == "their launcher":
-        watch.kill = lambda: os.kill(worker._process.pid, signal.SIGKILL)
+    pid = (lambda: watch.pid) if victim == "one of them" else (lambda: worker._process.pid)
+
+    def kill_once_rows_are_stored():
+        wait_until(lambda: kept(job))
+        os.kill(pid(), signal.SIGKILL)
+
+    watch.kill = kill_once_rows_are_stored
     results = worker.follow(watch)
     if victim == "one of them":
         assert isinstance(results[0], EngineError)
