@@ -19,6 +19,7 @@ from verify.metrics.additive import Additive, effect_of_one
 from verify.metrics.additive import measure as measure_sums
 from verify.metrics.answers import BestThreshold
 from verify.metrics.classification import LABEL_METRICS, ClassCounts, class_counts, column_labels
+from verify.metrics.flip_rate import allowed_flips
 from verify.metrics.names import METRICS
 from verify.metrics.registry import Applied, applicable, measure
 from verify.metrics.weighted import of_threshold
@@ -67,13 +68,12 @@ def flip_budget(
     ``probe`` holds m of the run's N examples, run a second time in another configuration: where predictions are
     decisions those with the smallest margin, for numbers (a regression, similarities, likelihoods) a random share.
 
-    *Decisions.* Having seen F flips, the posterior mean of a Poisson number of flips under a flat prior is F + 1. Flips
-    of random sign then have a net standard deviation of sqrt(F + 1) · s, where s is the root mean square of the change
-    in the metric when one example's prediction changes, over the ``NEAR_TIES`` smallest margins: to its runner-up where
-    that is known (classes), else to the average example (:func:`verify.metrics.additive.effect_of_one`), else by
-    leaving the example out. Of them :func:`allowed_flips` are allowed. For top5_accuracy the near ties are those of
-    fifth and sixth place; the probe is not aimed at them, so all examples count as flipped whose margin there is within
-    the largest change of a margin that the probe showed.
+    *Decisions.* Having seen F flips, :func:`verify.metrics.flip_rate.allowed_flips` are allowed in one direction, of s
+    each: the root mean square of the change in the metric when one example's prediction changes, over the ``NEAR_TIES``
+    smallest margins: to its runner-up where that is known (classes), else to the average example
+    (:func:`verify.metrics.additive.effect_of_one`), else by leaving the example out. For top5_accuracy the near ties
+    are those of fifth and sixth place; the probe is not aimed at them, so all examples count as flipped whose margin
+    there is within the largest change of a margin that the probe showed.
 
     *Values.* Every metric is also measured with the probed rows replaced by the probe's. Twice the change, scaled by
     sqrt(N / m) from the probed rows to all, is the budget of real-valued metrics, and ``FLOAT_NOISE`` at least. For
@@ -110,21 +110,11 @@ def flip_budget(
     else:
         effects = _effects(predictions, margins, wanted, additive, others)
     for name, effect in effects.items():
-        budgets[name] = max(budgets[name], allowed_flips(flips) * effect)
+        budgets[name] = max(budgets[name], allowed_flips(flips, len(predictions)) * effect)
     if isinstance(predictions, LabelPredictions) and isinstance(probe, LabelPredictions) and "top5_accuracy" in wanted:
         labels = column_labels(predictions.label_of_logit or ())
         budgets["top5_accuracy"] = max(budgets["top5_accuracy"], _top5_budget(predictions, probe, rows, labels))
     return budgets, flips
-
-
-def allowed_flips(flips: int) -> float:
-    """How many flips in one direction are allowed for, after so many flips were seen: 3·sqrt(F + 1) − 1.
-
-    Nearly three standard deviations where there are many, and two where none was seen. Simulated (10,000 honest claims
-    in each cell, ``scripts/bench_judge.py``), two of them everywhere contradict up to 5 % of honest claims that are
-    printed to five digits, and three everywhere excuse half a point too often at 872 examples.
-    """
-    return 3 * math.sqrt(flips + 1) - 1
 
 
 def draft_budget(
@@ -292,7 +282,7 @@ def _top5_budget(predictions: LabelPredictions, probe: LabelPredictions, rows: I
     if len(rows):
         largest_change = np.ptp(probe.logits - logits[rows], axis=1).max()
         near = int((margin <= largest_change).sum())
-    return allowed_flips(near) * _root_mean_square(change) / n
+    return allowed_flips(near, n) * _root_mean_square(change) / n
 
 
 def _root_mean_square(changes: Floats) -> float:
