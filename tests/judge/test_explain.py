@@ -1,4 +1,5 @@
 import time
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -198,10 +199,8 @@ def test_a_claim_near_the_rerun_is_not_explained_by_one_of_many_settings_near_it
 
 @given(st.floats(0.02, 0.3), st.floats(0.001, 0.3), st.integers(3, 5))
 def test_the_unit_of_the_card_changes_nothing(measured, moved, digits):
-    fraction, percent = (
-        printed(measured + moved, digits - (2 if unit is Unit.PERCENT else 0), unit=unit)
-        for unit in (Unit.FRACTION, Unit.PERCENT)
-    )
+    literal = Decimal(f"{measured + moved:.{digits}f}")
+    fraction, percent = claim(str(literal)), claim(str(literal.scaleb(2)), unit=Unit.PERCENT)
     chances = []
     for one in (fraction, percent):
         found = search(case([one], {"accuracy": measured}), [cause(values((one, measured + moved)))])
