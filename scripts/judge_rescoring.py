@@ -2,21 +2,33 @@
 
     python scripts/bench_judge.py --only rescoring [--quick]
 
-Timed is what stands between predictions in memory and scores with their flip budgets, with a probe of 64 examples: all
-that a rejudged claim costs but for reading the shards. The texts are made up, of the lengths that such texts have.
+Rows named *scores* and *verdict* are what stands between predictions in memory and scores with their flip budgets, with
+a probe of 64 examples. The others are the whole of `verify judge`, but for the start of Python, on the results that a
+check leaves in a folder, with a tenth of the examples run a second time. Its first time is the one right after the run;
+a later one is asked for under other rows or another policy, and finds statistics that were kept, but no scores. Where a
+claim differs, the replay search is part of it, and is timed apart too. The texts are made up, of the lengths that such
+texts have.
 """
 
 from __future__ import annotations
 
+import io
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from judge_intervals import classified
+from rich.console import Console
 
+from verify.claims.values import read_number
+from verify.config import VerifyConfig
 from verify.metrics.flips import flip_budget
+from verify.metrics.names import METRICS
 from verify.metrics.registry import applicable, measure
 from verify.predictions import (
     AnswerPredictions,
@@ -30,8 +42,17 @@ from verify.predictions import (
     TextPredictions,
     subset,
 )
+from verify.record import Cell, Conditions, Record, RecordedMatch, write_record
+from verify.store import PREDICTIONS, PROBE, RunFolder
+from verify.tasks.kinds import KINDS, settings_of
+from verify.types import Claim, DatasetSource, Evidence, Source, TaskSpec, Unit
+from verify.verbs.stored import concluded, opened
+from verify.verbs.verdicts import explained
+from verify.verbs.verdicts import judged as judge_claims
 
 PROBED = 64
+OFF = 0.0137
+"""How far a claim is from what was measured where a search is timed; nothing explains it."""
 _WORDS = np.array(
     [f"{start}{end}" for start in ("ba", "lo", "mi", "te", "ru", "sha") for end in ("", "n", "lit", "rs", "ka")]
 )
@@ -128,6 +149,20 @@ RUNS: Mapping[str, Callable[[int], Predictions]] = {
 }
 
 
+KINDS_OF: Mapping[Family, str] = {
+    Family.CLASSIFICATION: "sequence-classification",
+    Family.REGRESSION: "sequence-classification",
+    Family.MULTI_LABEL: "sequence-classification",
+    Family.TAGGING: "token-classification",
+    Family.ANSWERS: "question-answering",
+    Family.SUMMARIES: "summarization",
+    Family.TRANSLATIONS: "translation",
+    Family.TRANSCRIPTS: "automatic-speech-recognition",
+    Family.SIMILARITY: "sentence-similarity",
+    Family.LIKELIHOOD: "perplexity",
+}
+
+
 def rescored(run: Predictions) -> tuple[float, float]:
     """Seconds for the scores, and for their flip budgets."""
     begun = time.perf_counter()
@@ -138,16 +173,85 @@ def rescored(run: Predictions) -> tuple[float, float]:
     return between - begun, time.perf_counter() - between
 
 
+def left_by_a_check(run: Predictions, off: float, root: Path, population: int | None = None) -> Path:
+    """The results folder of a model whose card claims the metrics of its kind, each ``off`` by so much.
+
+    The run holds all examples of its split, or the first of a ``population``, in the seeded order.
+    """
+    kind = KINDS_OF[run.family]
+    task = TaskSpec("made-up", kind, DatasetSource("made-up"), {}, (), str(root / "made-up.yaml"))
+    scores, _ = measure(run, settings_of(kind, {}))
+    names = [name for name in (*KINDS[kind].metrics, "f1_macro", "spearman", "pearson", "f1") if name in scores]
+    claims = [_claim(name, scores[name].value + off) for name in dict.fromkeys(names)]
+    folder = RunFolder(root / "model" / "made-up.test" / "0123456789abcdef")
+    known = {name: getattr(run, name) for name in ("scheme", "label_of_logit", "unit") if hasattr(run, name)}
+    folder.write_info({"family": run.family, "population": population or len(run), "notes": [], **known})
+    again = np.arange(len(run)) % 10 == 0
+    for part, rows in ((PREDICTIONS, run), (PROBE, subset(run, again))):
+        folder.append(part, type(run), {name: getattr(rows, name) for name in run.COLUMNS})
+    record = Record(
+        model="model", reference="model", revision=None, digests={}, retry="", policy="default",
+        conditions=Conditions(None, 0, 0.1, "float32", "exact", None),
+        claims=tuple(claims), matches=(RecordedMatch(task.name, "test", True, (), "", ""),) * len(claims),
+        candidates=(), findings=(), impossible={}, tasks=(task,),
+        cells=(Cell(task.name, "test", run=f"{folder.path.parent.name}/{folder.path.name}"),),
+    )  # fmt: skip
+    write_record(root / "model", record)
+    return root / "model"
+
+
+def _claim(metric: str, value: float) -> Claim:
+    number = read_number(f"{value:.4f}")
+    unit = Unit.RAW if METRICS[metric].unit is Unit.RAW else Unit.FRACTION
+    evidence = Evidence(Source.MODEL_INDEX, "README.md", 1, 1, number.literal, number.literal)
+    return Claim("model", metric, number.value, number.literal, unit, number.interval, (evidence,), split="test")
+
+
+def judged(results: Path) -> tuple[float, float]:
+    """Seconds that `verify judge` takes on results whose scores are not stored, and those of them for the search."""
+    for scores in results.glob("*/*/measurements"):
+        shutil.rmtree(scores)
+    config, quiet = VerifyConfig(), Console(file=io.StringIO())
+    begun = time.perf_counter()
+    ((stored, again),) = opened([str(results)], config, quiet)
+    verdicts = judge_claims(again.resolved, again.results, config.policy, "")
+    between = time.perf_counter()
+    concluded(stored, again, explained(verdicts, again.resolved, again.results, results))
+    return time.perf_counter() - begun, time.perf_counter() - between
+
+
+def by_judge(run: Predictions, off: float, runs: int) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """The times of :func:`judged` on the results of a run: without anything kept, and later."""
+    with tempfile.TemporaryDirectory() as root:
+        results = left_by_a_check(run, off, Path(root))
+        first = []
+        for _ in range(runs):
+            for kept in results.glob("*/*/statistics"):
+                shutil.rmtree(kept)
+            first.append(judged(results))
+        yield "first", first
+        yield "later", [judged(results) for _ in range(runs)]
+
+
 def rows(*, quick: bool) -> Iterator[dict[str, Any]]:
     """The section's rows: seconds for 10,000 examples of each family (500 in the quick form), medians."""
     n, runs = (500, 2) if quick else (10_000, 5)
     for name, make in RUNS.items():
-        run = make(n)
+        run, what = make(n), f"from stored predictions, {name}, {n} examples"
         rescored(make(20))  # imports
         taken = [rescored(run) for _ in range(runs)]
-        for part, seconds in (("scores", [one for one, _ in taken]), ("verdict", [sum(both) for both in taken])):
-            yield {
-                "name": f"{part} from stored predictions, {name}, {n} examples", "peer": None,
-                "ours": statistics.median(seconds), "theirs": None, "ratio": None, "unit": "s", "runs": runs,
-                "equal": True,
-            }  # fmt: skip
+        yield _row(f"scores {what}", [one for one, _ in taken])
+        yield _row(f"verdict {what}", [sum(both) for both in taken])
+        for off, question in ((0.0, "verify judge"), (OFF, "verify judge with a search")):
+            list(by_judge(make(20), off, 1))  # imports
+            for when, times in by_judge(run, off, 2 if quick else 3):
+                yield _row(f"{question}, {when} time, {what}", [whole for whole, _ in times])
+                if off:
+                    yield _row(f"replay search, {when} time, {what}", [search for _, search in times])
+
+
+def _row(name: str, seconds: list[float]) -> dict[str, Any]:
+    return {
+        "name": name, "peer": None, "ours": statistics.median(seconds), "theirs": None, "ratio": None, "unit": "s",
+        "runs": len(seconds), "equal": True,
+    }  # fmt: skip

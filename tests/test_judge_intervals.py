@@ -1,7 +1,10 @@
 """The sections of the judge's benchmark on intervals and on rescoring, in tiny forms."""
 
+import json
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from builders import DEMO
 
@@ -10,7 +13,9 @@ sys.path.insert(0, str(DEMO.parent))
 import judge_intervals
 import judge_rescoring
 
+from verify.engine.plan import example_order
 from verify.metrics.registry import measure
+from verify.predictions import Family
 
 FIELDS = {"name", "peer", "ours", "theirs", "ratio", "unit", "runs", "equal"}
 
@@ -44,3 +49,42 @@ def test_the_runs_to_rescore_have_every_score_of_their_family(name):
     assert len(scores) >= 4
     assert not notes
     assert all(seconds > 0 for seconds in judge_rescoring.rescored(run))
+
+
+@pytest.mark.parametrize("name", judge_rescoring.RUNS)
+def test_a_verdict_by_judge_is_the_same_the_first_time_and_later(name, tmp_path):
+    results = judge_rescoring.left_by_a_check(judge_rescoring.RUNS[name](200), judge_rescoring.OFF, tmp_path)
+    found = []
+    for _ in range(2):
+        assert all(seconds > 0 for seconds in judge_rescoring.judged(results))
+        found.append(json.loads((results / "verdicts.json").read_text()))
+        assert {one["kind"] for one in found[-1]["verdicts"]} <= {"overstated", "understated", "explained"}
+        assert any(one["explanation"] for one in found[-1]["verdicts"])
+    assert [one["verdicts"] for one in found] == [found[0]["verdicts"]] * 2
+
+
+TEXTS = [Family.SUMMARIES, Family.TRANSLATIONS, Family.TRANSCRIPTS]
+
+
+@pytest.mark.parametrize("family", TEXTS)
+@pytest.mark.parametrize("population", [120, 300])
+def test_a_later_verdict_on_texts_compares_none_of_them_again(family, population, tmp_path, monkeypatch):
+    """Of a whole split, whose claims are searched too, and of a part of one, whose claims are tested."""
+    run = judge_rescoring.texts(120, family, 8)
+    run = replace(run, example=np.sort(example_order(population, 0, 120)))
+    results = judge_rescoring.left_by_a_check(run, judge_rescoring.OFF, tmp_path, population)
+    judge_rescoring.judged(results)
+    before = json.loads((results / "verdicts.json").read_text())["verdicts"]
+
+    def compared(*texts, **options):
+        raise AssertionError("texts are compared again")
+
+    monkeypatch.setattr("verify.metrics.text.rouge_scores", compared)
+    monkeypatch.setattr("verify.metrics.text._segments", compared)
+    monkeypatch.setattr("verify.metrics.text._bleu_counts", compared)
+    monkeypatch.setattr("verify.metrics.speech._COUNTS", {"words": compared, "characters": compared})
+    judge_rescoring.judged(results)
+    assert json.loads((results / "verdicts.json").read_text())["verdicts"] == before
+    monkeypatch.setattr("verify.metrics.stored.SCORER_VERSION", 999)
+    with pytest.raises(AssertionError, match="compared again"):
+        judge_rescoring.judged(results)

@@ -110,6 +110,23 @@ def test_a_damaged_shard_is_ignored_and_the_others_count(tmp_path, damage):
     assert folder.rows(PREDICTIONS)["example"].to_pylist() == [3]
 
 
+def test_statistics_come_back_under_their_key_and_those_that_are_damaged_do_not(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert list(folder.statistics("key")) == []
+    folder.add_statistics("key", [b"\x00" * 16, b"a\x00" * 8], np.array([[1.0, 0.1], [2.0, -0.0]]))
+    folder.add_statistics("key", [b"b" * 16], np.array([[3.0, np.inf]]))
+    folder.add_statistics("other", [b"c" * 16], np.array([[4.0]]))
+    found = {}
+    for digests, rows_kept in folder.statistics("key"):
+        found |= dict(zip(digests, rows_kept.tolist(), strict=True))
+    assert found == {b"\x00" * 16: [1, 0.1], b"a\x00" * 8: [2, -0.0], b"b" * 16: [3, np.inf]}
+    for file in (tmp_path / "statistics/key").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    (tmp_path / "statistics/other" / f"{'0' * 64}.parquet").mkdir()
+    assert list(folder.statistics("key")) == []
+    assert len(list(folder.statistics("other"))) <= 1, "a folder in the way is no error"
+
+
 def test_a_shard_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / PREDICTIONS / f"{'0' * 64}.parquet").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"shard .*parquet cannot be read"):

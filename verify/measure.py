@@ -272,6 +272,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     from verify.metrics.flips import draft_budget, flip_budget
     from verify.metrics.registry import applicable, recorded_settings
     from verify.metrics.registry import measure as score_all
+    from verify.metrics.stored import Memory, remembering
 
     folder, task = one.folder, one.cell.task
     info = folder.info()
@@ -280,10 +281,13 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     predictions = folder.predictions(PREDICTIONS, rows, settings)
     if info is None or predictions is None or len(rows) == 0:
         raise StoreError(f"The run folder {folder.path} lacks rows after a run. Delete it and run the command again.")
+    memory = Memory(folder)
+    predictions = remembering(predictions, memory)
     # the statistics of texts are the costly part; those of labels are not, and `score_all` checks these first
     applied = None if isinstance(predictions, LabelPredictions) else applicable(predictions, settings)
     scores, notes = score_all(predictions, settings, applied=applied)
     probe = folder.predictions(PROBE, rows, settings) or subset(predictions, np.zeros(len(predictions), dtype=bool))
+    probe = remembering(probe, memory)
     budgets, flips = flip_budget(predictions, probe, scores, settings, applied)
     if draft := folder.predictions(DRAFT, rows, settings):
         low = draft_budget(predictions, draft, rows[:CALIBRATION], scores, settings)

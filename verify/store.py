@@ -6,6 +6,7 @@
         probe/<sha256>.parquet        the same examples in a second configuration
         draft/<sha256>.parquet        the low-precision pass of precision=adaptive
         measurements/<key>.json       scores, one file per scorer version and selection of rows
+        statistics/<key>/<sha256>.parquet  what comparing texts gave, one folder per scorer version and way to compare
 
 Every write is atomic (a temporary file, flushed, then renamed), so that a killed run loses at most the rows it had not
 flushed. A shard whose bytes do not match its name is ignored, and its rows are run again.
@@ -19,7 +20,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from verify.types import Measurement, Score, Setting
 PREDICTIONS = "predictions"
 PROBE = "probe"
 DRAFT = "draft"
+STATISTICS = "statistics"
 
 _WRITING = ".writing-"
 _ENOUGH = ".enough"
@@ -56,7 +58,7 @@ class RunFolder:
 
     def info(self) -> dict[str, Any] | None:
         """What :meth:`write_info` wrote, or None."""
-        return _read_json(self.path / "run.json")
+        return read_json(self.path / "run.json")
 
     def append(self, kind: str, form: type[Predictions], columns: Mapping[str, Column]) -> None:
         """Add rows as one shard; ``columns`` are those that ``form`` states."""
@@ -120,6 +122,22 @@ class RunFolder:
                 # without threads: Arrow's pools can abort a process that ends right after it has read
                 yield pq.read_table(pa.BufferReader(content), columns=columns, use_threads=False, pre_buffer=False)
 
+    def statistics(self, key: str) -> Iterator[tuple[list[bytes], NDArray[np.float64]]]:
+        """What :meth:`add_statistics` wrote under a key, part by part; none that is damaged or cannot be read."""
+        try:
+            for table in self._shards(f"{STATISTICS}/{key}"):
+                columns = [column.to_numpy() for column in table.columns[1:]]
+                yield table.column(0).to_pylist(), np.stack(columns, axis=1)
+        except StoreError:
+            return
+
+    def add_statistics(self, key: str, texts: Sequence[bytes], statistics: NDArray[np.float64]) -> None:
+        """Keep statistics [N, K] under a key, each for the ``texts`` [N] that they are of (a digest)."""
+        import pyarrow as pa
+
+        columns = {str(place): pa.array(column) for place, column in enumerate(statistics.T)}
+        self._write_shard(f"{STATISTICS}/{key}", pa.table({"texts": pa.array(texts, pa.binary()), **columns}))
+
     def drop(self, kind: str, examples: NDArray[np.int64]) -> None:
         """Take the rows of ``examples`` out; a kill in between leaves them all, or some of them."""
         import pyarrow as pa
@@ -156,7 +174,7 @@ class RunFolder:
 
     def measurement(self, identity: Mapping[str, Any]) -> Measurement | None:
         """A stored measurement, or None if there is none (or an unreadable one, which will be made again)."""
-        found = _read_json(self.measurement_file(identity))
+        found = read_json(self.measurement_file(identity))
         if found is None or found.pop("schema", None) != 1:
             return None
         try:
@@ -214,7 +232,8 @@ def _array(column: Column, arrow: str) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(column).ravel(), type=inner))
 
 
-def _read_json(file: Path) -> dict[str, Any] | None:
+def read_json(file: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, None if there is none. Raises StoreError if the file cannot be read."""
     try:
         found = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -32,6 +32,16 @@ def test_long_texts_over_few_words_agree(one, other):
         assert found[name][0] == pytest.approx([score.precision, score.recall, score.fmeasure], abs=1e-12), name
 
 
+@given(st.lists(st.text() | st.text("abéİ1_-' .ẞK\n", max_size=12), min_size=1, max_size=3), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_words_are_those_of_rouge_scores_tokeniser(texts, stem):
+    whole = " ".join(texts)
+    found = rouge_scores(texts, [[whole]] * len(texts), ROUGE, stem=stem)
+    for row, one in enumerate(texts):
+        for name, score in RougeScorer(list(ROUGE), use_stemmer=stem).score(whole, one).items():
+            assert found[name][row] == pytest.approx([score.precision, score.recall, score.fmeasure], abs=1e-12), name
+
+
 def test_lines_are_prepared_for_rouge_lsum():
     def by_semicolon(text):
         return text.replace("; ", "\n")

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from importlib.metadata import version
 
 import jiwer
@@ -50,6 +51,27 @@ def test_rates_are_jiwers_of_the_whole_corpus(rows, name):
         else:
             with pytest.raises(UndefinedScoreError, match=f"{rate} is undefined"):
                 metrics[rate].score(rate)
+
+
+@given(CORPORA)
+@settings(max_examples=150, deadline=None)
+def test_the_counts_of_every_example_are_those_of_jiwers_alignment(rows):
+    metrics = speech.metrics(run(rows), {})
+    for (text, reference), words, characters in zip(
+        rows, metrics["mer"].statistics, metrics["cer"].statistics, strict=True
+    ):
+        by_jiwer = jiwer.process_words(reference, text)
+        counts = [by_jiwer.hits, by_jiwer.substitutions, by_jiwer.deletions, by_jiwer.insertions]
+        assert words.tolist() == counts
+        by_jiwer = jiwer.process_characters(reference, text)
+        errors = by_jiwer.substitutions + by_jiwer.deletions + by_jiwer.insertions
+        assert characters.tolist() == [errors, by_jiwer.hits + by_jiwer.substitutions + by_jiwer.deletions]
+
+
+@given(st.text())
+def test_without_punctuation_is_every_other_character(text):
+    kept = [char for char in text.lower().replace("’", "'") if char == "'" or unicodedata.category(char)[0] != "P"]
+    assert speech.no_punctuation(text) == " ".join("".join(kept).split())
 
 
 @given(CORPORA, st.randoms(use_true_random=False))

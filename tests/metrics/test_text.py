@@ -117,6 +117,21 @@ def test_every_score_of_a_corpus_is_sacrebleus(rows, tokenize, lowercase):
         assert metrics[name].score(name).value == pytest.approx(value, abs=1e-9), name
 
 
+@given(CORPORA, st.sampled_from(["13a", "intl", "char", "none"]), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_the_counts_of_every_example_are_sacrebleus(rows, tokenize, lowercase):
+    metrics = text.translation_metrics(run(rows), {"tokenize": tokenize, "lowercase": lowercase})
+    oracles = {
+        "bleu": BLEU(tokenize=tokenize, lowercase=lowercase, force=True),
+        "chrf": CHRF(),
+        "chrf++": CHRF(word_order=2),
+    }
+    for name, oracle in oracles.items():
+        for row, (one, several) in zip(metrics[name].statistics, rows, strict=True):
+            (expected,) = oracle._extract_corpus_statistics([one], [[reference] for reference in several])
+            assert row.tolist() == expected, name
+
+
 @given(
     st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=1, max_size=5),
     st.lists(st.integers(0, 9), min_size=2, max_size=2),

@@ -7,7 +7,6 @@ is 0 (``zero_division=0``). Scores are fractions, the loss is in nats.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -60,9 +59,9 @@ def others(predictions: LabelSetPredictions) -> dict[str, Callable[[], Score]]:
     labels. Each raises UndefinedScoreError where it has no value.
     """
     found: dict[str, Callable[[], Score]] = {
-        "roc_auc_micro": partial(_ranking, "roc_auc_micro", "roc_auc_score", "micro", predictions),
-        "roc_auc_macro": partial(_ranking, "roc_auc_macro", "roc_auc_score", "macro", predictions),
-        "pr_auc": partial(_ranking, "pr_auc", "average_precision_score", "macro", predictions),
+        "roc_auc_micro": partial(_ranking, "roc_auc_micro", _roc_area, predictions),
+        "roc_auc_macro": partial(_ranking, "roc_auc_macro", _roc_area, predictions),
+        "pr_auc": partial(_ranking, "pr_auc", _average_precision, predictions),
     }
     why = _why_no_loss(predictions)
     if why is not None:
@@ -113,22 +112,49 @@ def _why_no_loss(predictions: LabelSetPredictions) -> str | None:
     return f"the model has no class for {_listed(missing)}" if missing else None
 
 
-def _ranking(name: str, function: str, average: str, predictions: LabelSetPredictions) -> Score:
-    from sklearn import metrics as sklearn_metrics
-
+def _ranking(name: str, area: Callable[[Floats, Floats], float], predictions: LabelSetPredictions) -> Score:
     missing = _missing(predictions)
     if missing:
         _undefined(f"{name} is undefined: the model has no class for {_listed(missing)}.")
-    reference = predictions.reference
-    sides = reference if average == "macro" else reference.reshape(-1, 1)
-    constant = np.flatnonzero(sides.all(axis=0) | ~sides.any(axis=0)).tolist()
-    if function == "roc_auc_score" and constant:
-        which = _listed(constant) if average == "macro" else "the labels"
+    reference, logits = predictions.reference, label_logits(predictions)
+    if name == "roc_auc_micro":
+        reference, logits = reference.reshape(-1, 1), logits.reshape(-1, 1)
+    constant = np.flatnonzero(reference.all(axis=0) | ~reference.any(axis=0)).tolist()
+    if area is _roc_area and constant:
+        which = "the labels" if name == "roc_auc_micro" else _listed(constant)
         _undefined(f"{name} is undefined: {which} belong to all of the examples, or to none.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a label that no example has counts 0 in average precision
-        value = getattr(sklearn_metrics, function)(reference, label_logits(predictions), average=average)
-    return defined(name, float(value), len(reference))
+    areas = [area(*_curve(*column)) for column in zip(logits.T, reference.T, strict=True)]
+    return defined(name, float(np.mean(areas)), len(predictions))
+
+
+def _curve(logits: Floats, is_there: Flags) -> tuple[Floats, Floats]:
+    """How many examples with the label, and how many without it, reach each logit that occurs, from the largest on.
+
+    The logits were float32, so the lowest bit of each float64 is free for the label, and sorting moves both.
+    """
+    marked = (logits + 0.0).view(np.int64) | is_there  # + 0.0 leaves one zero of two
+    falling = np.sort(marked.view(np.float64))[::-1].view(np.int64)
+    there, threshold = falling & 1, falling & ~1
+    last = np.append(np.flatnonzero(np.diff(threshold)), len(threshold) - 1)
+    with_label = np.cumsum(there)[last].astype(np.float64)
+    return with_label, 1 + last - with_label
+
+
+def _roc_area(there: Floats, absent: Floats) -> float:
+    """The area under the curve of true over false positives, whose corners alone count, as in scikit-learn."""
+    corners = np.ones(len(there), np.bool_)
+    if len(there) > 2:
+        corners[1:-1] = (np.diff(there, 2) != 0) | (np.diff(absent, 2) != 0)
+    there, absent = (np.concatenate([[0.0], side[corners]]) for side in (there, absent))
+    return float(np.trapezoid(there / there[-1], absent / absent[-1]))
+
+
+def _average_precision(there: Floats, absent: Floats) -> float:
+    """The precision at each threshold, weighted by what it adds to the recall; 0 for a label that no example has."""
+    if there[-1] == 0:
+        return 0.0
+    precision, recall = (there / (there + absent))[::-1], np.append((there / there[-1])[::-1], 0.0)
+    return max(0.0, -float(np.sum(np.diff(recall) * precision)))
 
 
 def _listed(labels: Sequence[int]) -> str:

@@ -1,12 +1,14 @@
 """The counts behind ROUGE, for many pairs of texts at once: shared n-grams, and longest common subsequences.
 
-The scores are those of the package rouge-score, whose tokeniser and stemmer are used here. Its tables of Python numbers
-cost too much where one run is scored under several settings; here n-grams are counted for all pairs together, and a row
-of such a table is the bits of one number (Hyyrö, Bit-parallel LCS-length computation revisited, AWOCA 2004).
+The scores are those of the package rouge-score, with its words (runs of a to z and digits, in lower case) and its
+stemmer. Its tables of Python numbers cost too much where one run is scored under several settings; here n-grams are
+counted for all pairs together, and a row of such a table is the bits of one number (Hyyrö, Bit-parallel LCS-length
+computation revisited, AWOCA 2004).
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.metrics.additive import Floats
+from verify.metrics.ngrams import shared_ngrams
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -38,18 +41,20 @@ def rouge_scores(
     Each text counts against the one of its references with the best F-measure, the first of equal ones. ``prepare``
     puts each sentence on a line of its own, for rougeLsum; ``stem`` turns on the Porter stemmer.
     """
-    known: dict[str, int] = {}
+    numbers = _Numbers(stem=stem)
     owner = np.repeat(np.arange(len(texts)), [len(several) for several in references])
-    of_texts = [_sentences(prepare(text), stem, known) for text in texts]
+    of_texts = [_sentences(prepare(text), numbers) for text in texts]
     predicted = [of_texts[row] for row in owner.tolist()]
-    actual = [_sentences(prepare(text), stem, known) for several in references for text in several]
+    actual = [_sentences(prepare(text), numbers) for several in references for text in several]
     flat = [[list(chain.from_iterable(sentences)) for sentences in side] for side in (predicted, actual)]
     lengths = [np.array([len(ids) for ids in side], np.int64) for side in flat]
     found = {}
+    orders = max((_ORDERS.get(name, 0) for name in names), default=0)
+    shared = shared_ngrams(flat[0], flat[1:], orders)
     for name in names:
         if name in _ORDERS:
             order = _ORDERS[name]
-            hits = _shared_ngrams(flat[0], flat[1], order, len(known))
+            hits = shared[:, order - 1]
             sizes = [np.maximum(length - order + 1, 0) for length in lengths]
         else:
             count = (
@@ -61,6 +66,8 @@ def rouge_scores(
         found[name] = _best(_ratios(hits, *sizes), owner)
     return found
 
+
+_WORD = re.compile("[a-z0-9]+")
 
 _ORDERS: Mapping[str, int] = {"rouge1": 1, "rouge2": 2}
 
@@ -77,48 +84,35 @@ def _best(ratios: Floats, owner: Hits) -> Floats:
     return best
 
 
+class _Numbers(dict[str, int]):
+    """The number of each word, or of its stem: the words of rouge-score, of which those of four letters have stems."""
+
+    def __init__(self, *, stem: bool) -> None:
+        super().__init__()
+        self._stem = _stem if stem else str
+        self._known: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> int:
+        self[word] = self._known.setdefault(self._stem(word) if len(word) > 3 else word, len(self._known))
+        return self[word]
+
+
+@cache
+def _stem(word: str) -> str:
+    stemmed: str = _stemmer().stem(word)
+    return stemmed
+
+
 @cache
 def _stemmer() -> Any:
-    """rouge-score's stemmer, but each word is stemmed once: stemming is half of its time."""
     from nltk.stem.porter import PorterStemmer
 
-    class Stemmer:
-        stem = staticmethod(cache(PorterStemmer().stem))
-
-    return Stemmer()
+    return PorterStemmer()
 
 
-def _sentences(text: str, stem: bool, known: dict[str, int]) -> Sentences:
-    """The words of each line as numbers; a word that ``known`` lacks gets the next one."""
-    from rouge_score.tokenize import tokenize
-
-    stemmer = _stemmer() if stem else None
-    lines = (tokenize(line, stemmer) for line in text.split("\n") if line)
-    return [[known.setdefault(word, len(known)) for word in words] for words in lines]
-
-
-def _shared_ngrams(predicted: Sequence[Ids], actual: Sequence[Ids], order: int, size: int) -> Hits:
-    """How many n-grams the two sides of each pair share, each as often as it occurs in both; ids are below ``size``."""
-    base = max(size, 1) ** order
-    mine, my_counts = np.unique(_ngrams(predicted, order, size), return_counts=True)
-    theirs, their_counts = np.unique(_ngrams(actual, order, size), return_counts=True)
-    shared, one, other = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
-    both = np.minimum(my_counts[one], their_counts[other])
-    return np.bincount(shared // base, weights=both, minlength=len(predicted)).astype(np.int64)
-
-
-def _ngrams(rows: Sequence[Ids], order: int, size: int) -> Hits:
-    """Every n-gram of every row as one number, which tells the row too."""
-    row = np.repeat(np.arange(len(rows)), [len(ids) for ids in rows])
-    ids = np.fromiter(chain.from_iterable(rows), np.int64, len(row))
-    if len(ids) < order:
-        return np.empty(0, np.int64)
-    starts = np.arange(len(ids) - order + 1)
-    starts = starts[row[starts] == row[starts + order - 1]]
-    keys: Hits = row[starts].astype(np.int64)
-    for place in range(order):
-        keys = keys * size + ids[starts + place]
-    return keys
+def _sentences(text: str, numbers: _Numbers) -> Sentences:
+    """The words of each line as numbers. Words are those that rouge-score's tokeniser finds."""
+    return [[numbers[word] for word in _WORD.findall(line.lower())] for line in text.split("\n") if line]
 
 
 def _places(ids: Ids) -> dict[int, int]:
@@ -152,6 +146,8 @@ def _longest(predicted: Ids, actual: Ids) -> int:
 def _chosen(predicted: Ids, actual: Ids, places: Mapping[int, int]) -> list[int]:
     """The places in ``actual`` of one longest common subsequence: of several the one that rouge-score takes."""
     i, j = len(actual), len(predicted)
+    if actual == predicted:
+        return list(range(i))
     rows = _table(actual, places, j)
     chosen: list[int] = []
     if rows[-1] == rows[0]:
@@ -173,6 +169,8 @@ def _union_hits(predicted: Sentences, actual: Sentences) -> int:
 
     Each word of the text is counted at most as often as it occurs there (ROUGE 1.5.5).
     """
+    if predicted == actual:
+        return sum(len(sentence) for sentence in actual)
     if len(predicted) == len(actual) == 1:
         return _longest(predicted[0], actual[0])
     places = [_places(sentence) for sentence in predicted]

@@ -1,4 +1,4 @@
-"""Metrics of transcripts: word and character error rates, from jiwer's alignment of each text with its reference.
+"""Metrics of transcripts: word and character error rates, which are those of jiwer: its words, and its alignments.
 
 A rate is a sum over all examples divided by another, as everywhere in the field, never a mean of rates. All are
 fractions, and those that count added words may exceed 1. Importing this module loads numpy alone.
@@ -7,7 +7,7 @@ fractions, and those that count added words may exceed 1. Importing this module 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.content import content_key
 from verify.errors import UsageError
 from verify.metrics.additive import Additive, Floats, ratio, share_of
+from verify.metrics.stored import Scoring, Statistics, remembered
 from verify.metrics.text import require_references
 from verify.predictions import TextPredictions
 from verify.types import Setting
@@ -33,9 +35,19 @@ def no_punctuation(text: str) -> str:
     Nothing takes the place of a deleted character, as is the custom in fine-tuning recipes: "well-known" becomes
     "wellknown". Symbols ($, %, + …) are not all of category P, and those that are not stay.
     """
-    lower = text.lower().replace("’", "'")
-    kept = (char for char in lower if char == "'" or not unicodedata.category(char).startswith("P"))
-    return " ".join("".join(kept).split())
+    return " ".join(text.lower().replace("’", "'").translate(_PUNCTUATION).split())
+
+
+class _Punctuation(dict[int, int | None]):
+    """What :meth:`str.translate` makes of each character: itself, or None where it is deleted."""
+
+    def __missing__(self, code: int) -> int | None:
+        char = chr(code)
+        self[code] = None if char != "'" and unicodedata.category(char).startswith("P") else code
+        return self[code]
+
+
+_PUNCTUATION = _Punctuation()
 
 
 def whisper_basic(text: str) -> str:
@@ -136,21 +148,38 @@ def metrics(
         UsageError: if there is no such normaliser.
     """
     require_references(predictions)
-    normalize = cache(normalizer(settings, spelling))
-    texts = [normalize(text) for text in predictions.texts]
-    references = [[normalize(text) for text in several] for several in predictions.references]
+    normalize = normalizer(settings, spelling)
+
+    def compute(some: TextPredictions, names: Collection[str]) -> Statistics:
+        known = cache(normalize)
+        texts = [known(text) for text in some.texts]
+        references = [[known(text) for text in several] for several in some.references]
+        return {name: _COUNTS[name](texts, references) for name in names}
+
+    parts = {"words": not {"cer"}.issuperset(only), "characters": "cer" in only}
+    scorings = {name: _scoring(name, settings, spelling) for name, is_wanted in parts.items() if is_wanted}
+    counts = remembered(predictions, scorings, compute)
     found = {}
-    if not {"cer"}.issuperset(only):
-        words = _counts("process_words", texts, references)
+    if "words" in counts:
+        words = counts["words"]
         found = {
             "wer": Additive(_rate(words), ratio),
             "mer": Additive(words, match_error_rate),
             "wil": Additive(words, word_information_lost),
             "ser": share_of(words[:, 1:].sum(axis=1) > 0),
         }
-    if "cer" in only:
-        found["cer"] = Additive(_rate(_counts("process_characters", texts, references)), ratio)
+    if "characters" in counts:
+        found["cer"] = Additive(counts["characters"], ratio)
     return found
+
+
+def _scoring(name: str, settings: Mapping[str, Setting], spelling: Spelling | None) -> Scoring:
+    chosen = settings.get("normalizer", "none")
+    bearing: dict[str, Setting] = {"normalizer": chosen}
+    if chosen == "whisper_english" and spelling:
+        bearing["spelling"] = content_key(dict(spelling))
+    is_whispers = str(chosen).startswith("whisper")
+    return Scoring(name, bearing, ("jiwer", "rapidfuzz", *(("transformers", "regex") if is_whispers else ())))
 
 
 def match_error_rate(sums: Floats) -> Floats:
@@ -177,22 +206,61 @@ def _rate(counts: Floats) -> Floats:
     return np.stack([counts[:, 1:].sum(axis=1), counts[:, :3].sum(axis=1)], axis=1)
 
 
-def _counts(process: str, texts: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
-    """Hits, substitutions, deletions and insertions of each example, [N, 4], against the nearest of its references."""
-    import jiwer
+def _word_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+    """Hits, substitutions, deletions and insertions of each example [N, 4], against the nearest of its references."""
+    from jiwer import transformations
+    from rapidfuzz.distance import Levenshtein
 
-    owner = np.repeat(np.arange(len(texts)), [len(several) for several in references])
-    flat = [reference for several in references for reference in several]
-    aligned = getattr(jiwer, process)(flat, [texts[row] for row in owner.tolist()]).alignments
-    pairs = np.array([_operations(chunks) for chunks in aligned], np.float64)
+    known: dict[str, int] = {}
+
+    def numbered(written: Sequence[str]) -> list[list[int]]:
+        return [
+            [known.setdefault(word, len(known)) for word in words] for words in transformations.wer_default(written)
+        ]
+
+    owner, flat = _pairs(references)
+    of_texts = numbered(list(texts))
+    rows = []
+    for row, actual in zip(owner.tolist(), numbered(flat), strict=True):
+        if of_texts[row] == actual:
+            rows.append([len(actual), 0, 0, 0])
+        else:
+            # the alignment that jiwer takes, which is one of several where several are as short
+            rows.append(_operations(Levenshtein.opcodes(actual, of_texts[row])))
+    pairs = np.array(rows, np.float64)
     return pairs[_first_smallest(pairs[:, 1:].sum(axis=1), owner)]
 
 
-def _operations(chunks: Sequence[Any]) -> list[int]:
-    lengths = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
-    for chunk in chunks:
-        inserted = chunk.hyp_end_idx - chunk.hyp_start_idx
-        lengths[chunk.type] += inserted if chunk.type == "insert" else chunk.ref_end_idx - chunk.ref_start_idx
+def _character_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+    """Errors and characters of the reference of each example [N, 2], against the nearest of its references.
+
+    As in jiwer, white space counts, but at the ends. However the texts are aligned, the errors are the edit distance.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    owner, flat = _pairs(references)
+    of_texts, actual = [text.strip() for text in texts], [text.strip() for text in flat]
+    errors = [Levenshtein.distance(one, of_texts[row]) for one, row in zip(actual, owner.tolist(), strict=True)]
+    pairs = np.array([errors, [len(one) for one in actual]], np.float64).T
+    return pairs[_first_smallest(pairs[:, 0], owner)]
+
+
+_COUNTS: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], Floats]] = {
+    "words": _word_counts,
+    "characters": _character_counts,
+}
+
+
+def _pairs(references: Sequence[Sequence[str]]) -> tuple[NDArray[np.int64], list[str]]:
+    """The example of each reference, ascending, and all references in that order."""
+    owner = np.repeat(np.arange(len(references)), [len(several) for several in references])
+    return owner, [reference for several in references for reference in several]
+
+
+def _operations(chunks: Iterable[Any]) -> list[int]:
+    lengths = {"equal": 0, "replace": 0, "delete": 0, "insert": 0}
+    for kind, start, end, start_of_text, end_of_text in chunks:
+        lengths[kind] += end_of_text - start_of_text if kind == "insert" else end - start
     return list(lengths.values())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from importlib.metadata import version
 from itertools import zip_longest
 from typing import Any
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from verify.errors import DataError, UsageError
 from verify.metrics.additive import Additive, Floats, mean_of, ratio, share_of
+from verify.metrics.ngrams import shared_ngrams
 from verify.metrics.rouge import ROUGE, rouge_scores
+from verify.metrics.stored import Scoring, Statistics, remembered
 from verify.predictions import TextPredictions
 from verify.tasks.kinds import KINDS
 from verify.types import Setting
@@ -25,6 +28,7 @@ SENTENCES = ("rule", "lines")
 
 # No end after an initial ("J. Smith", "U.S."), nor after a common title, nor before a word in lower case ("e.g. this").
 _SENTENCE_END = re.compile(
+    r"(?=[.!?])"  # looked for first, since that is fast
     r"(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bvs)(?<!\bMrs)(?<!\bProf)([.!?]+[\"'”’)\]]*)\s+(?![a-z])"
 )
 
@@ -80,12 +84,19 @@ def best_rouge(
     Settings and errors are those of :func:`summary_metrics`.
     """
     require_references(predictions)
-    names = [name for name in ROUGE if name in only]
-    if not names:
-        return {}
-    prepare = split_sentences if _sentences(settings) == "rule" else str
-    stem = bool(settings.get("use_stemmer", True))
-    return rouge_scores(predictions.texts, predictions.references, names, stem=stem, prepare=prepare)
+    sentences, stem = _sentences(settings), bool(settings.get("use_stemmer", True))
+    prepare = split_sentences if sentences == "rule" else str
+
+    def compute(some: TextPredictions, names: Collection[str]) -> Statistics:
+        return rouge_scores(some.texts, some.references, names, stem=stem, prepare=prepare)
+
+    scorings = {}
+    for name in ROUGE:
+        if name in only:
+            bearing: dict[str, Setting] = {"use_stemmer": stem}
+            bearing |= {"sentences": sentences} if name == "rougeLsum" else {}
+            scorings[name] = Scoring(name, bearing, ("rouge-score", "nltk"))
+    return dict(remembered(predictions, scorings, compute))
 
 
 def summary_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
@@ -153,6 +164,12 @@ def ter(sums: Floats) -> Floats:
 _TRANSLATION: Mapping[str, Callable[[Floats], Floats]] = {"bleu": bleu, "chrf": chrf, "chrf++": chrf, "ter": ter}
 TRANSLATION = (*_TRANSLATION, "exact_match")
 
+_ORDERS = 4
+"""The longest n-grams of BLEU."""
+
+_OF_CHARACTERS = 18
+"""The statistics of chrF: three for each of six orders of n-grams."""
+
 
 def translation_metrics(
     predictions: TextPredictions, settings: Mapping[str, Setting], only: Collection[str] = TRANSLATION
@@ -168,14 +185,25 @@ def translation_metrics(
         UsageError: if there is no such tokeniser.
     """
     require_references(predictions)
-    metrics: dict[str, Additive] = {}
-    for name, metric in _sacrebleu(settings).items():
+    by_sacrebleu = _sacrebleu(settings)
+
+    def compute(some: TextPredictions, names: Collection[str]) -> Statistics:
+        found = {name: _segments(some, by_sacrebleu[name]) for name in names if name not in ("bleu", "chrf")}
+        if "bleu" in names:
+            found["bleu"] = _bleu_counts(some, by_sacrebleu["bleu"])
+        if "chrf" in names:
+            # chrF++ counts the same characters, and words after them; of several references it may prefer another
+            is_part = "chrf++" in found and all(len(texts) == 1 for texts in some.references)
+            found["chrf"] = found["chrf++"][:, :_OF_CHARACTERS] if is_part else _segments(some, by_sacrebleu["chrf"])
+        return found
+
+    scorings = {}
+    for name in _TRANSLATION:
         if name in only:
-            # sacreBLEU wants one stream for each reference number, with gaps where an example has fewer.
-            streams = list(zip_longest(*predictions.references))
-            # No public function gives the statistics of each segment.
-            rows = metric._extract_corpus_statistics(list(predictions.texts), streams)
-            metrics[name] = Additive(np.array(rows, np.float64), _TRANSLATION[name])
+            bearing = _bleu_settings(settings) if name == "bleu" else {}
+            scorings[name] = Scoring(name, bearing, ("sacrebleu", "regex"))
+    rows = remembered(predictions, scorings, compute)
+    metrics = {name: Additive(rows[name], _TRANSLATION[name]) for name in scorings}
     if "exact_match" in only:
         metrics["exact_match"] = share_of(_exact(predictions))
     return metrics
@@ -189,18 +217,54 @@ def translation_settings(
     A signature states the number of references, which is read off ``predictions``; it is 1 without them.
     """
     counts = {1} if predictions is None else {len(texts) for texts in predictions.references}
-    recorded: dict[str, Setting] = {
-        "tokenize": settings.get("tokenize", "13a"),
-        "lowercase": bool(settings.get("lowercase", False)),
-    }
+    recorded = _bleu_settings(settings)
     for name, metric in _sacrebleu(settings).items():
         metric.num_refs = counts.copy().pop() if len(counts) == 1 else -1  # -1: it varies
         recorded[f"{name}_signature"] = str(metric.get_signature())
     return recorded
 
 
+def _bleu_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    return {"tokenize": settings.get("tokenize", "13a"), "lowercase": bool(settings.get("lowercase", False))}
+
+
+def _segments(predictions: TextPredictions, metric: Any) -> Floats:
+    """The statistics of each example [N, K], as sacreBLEU counts them."""
+    # It wants one stream for each reference number, with gaps where an example has fewer.
+    streams = list(zip_longest(*predictions.references))
+    # No public function gives the statistics of each segment.
+    rows = metric._extract_corpus_statistics(list(predictions.texts), streams)
+    return np.array(rows, np.float64)
+
+
+def _bleu_counts(predictions: TextPredictions, metric: Any) -> Floats:
+    """The same of BLEU [N, 10], as :func:`bleu` takes them; its words are sacreBLEU's, and counted for all examples.
+
+    The length of the reference is that of the one nearest in length, the shorter of two.
+    """
+    known: dict[str, int] = {}
+
+    @cache
+    def ids(text: str) -> list[int]:
+        return [known.setdefault(word, len(known)) for word in metric._preprocess_segment(text).split()]
+
+    texts, references = (
+        [ids(text) for text in predictions.texts],
+        [list(map(ids, row)) for row in predictions.references],
+    )
+    length = np.array([len(words) for words in texts], np.int64)
+    nearest = [
+        min((len(words) for words in several), key=lambda size: (abs(size - len(text)), size))
+        for text, several in zip(texts, references, strict=True)
+    ]
+    shared = shared_ngrams(texts, list(zip_longest(*references)), _ORDERS)
+    totals = np.maximum(length[:, None] - np.arange(_ORDERS), 0)
+    return np.concatenate([length[:, None], np.array(nearest)[:, None], shared, totals], axis=1).astype(np.float64)
+
+
 def _sacrebleu(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    tokenize, allowed = settings.get("tokenize", "13a"), KINDS["translation"].settings["tokenize"].allowed
+    chosen, allowed = _bleu_settings(settings), KINDS["translation"].settings["tokenize"].allowed
+    tokenize = chosen["tokenize"]
     if tokenize not in allowed:
         raise UsageError(f"The setting tokenize is one of {', '.join(allowed)}, not {tokenize!r}.")
     from sacrebleu.metrics.bleu import BLEU
@@ -209,7 +273,7 @@ def _sacrebleu(settings: Mapping[str, Setting]) -> dict[str, Any]:
 
     return {
         # force: no warning about texts that look tokenised already.
-        "bleu": BLEU(tokenize=str(tokenize), lowercase=bool(settings.get("lowercase", False)), force=True),
+        "bleu": BLEU(tokenize=str(tokenize), lowercase=bool(chosen["lowercase"]), force=True),
         "chrf": CHRF(),
         "chrf++": CHRF(word_order=2),
         "ter": TER(),

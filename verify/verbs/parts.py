@@ -18,6 +18,7 @@ from verify.judge.sampled import Rule, Sample, Sampled, estimated, is_settled, s
 from verify.judge.sequential import ANSWERS, OUTSIDE
 from verify.measure import FOREIGN, Settled, stored_predictions
 from verify.metrics.meanings import is_measured_for
+from verify.metrics.stored import Memory, remembering
 from verify.predictions import Predictions
 from verify.record import Results
 from verify.store import RunFolder
@@ -105,7 +106,7 @@ def _stored_sample(measurement: Measurement, task: TaskSpec) -> Sample | None:
     predictions = stored_predictions(folder, task, order)
     if info is None or predictions is None or len(predictions) < len(order):
         return None
-    return _sample(predictions, order, info, task)
+    return _sample(remembering(predictions, Memory(folder)), order, info, task)
 
 
 def _sample(predictions: Predictions, order: NDArray[np.int64], info: Mapping[str, Any], task: TaskSpec) -> Sample:

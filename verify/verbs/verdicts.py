@@ -19,6 +19,7 @@ from verify.judge.compare import failed, impossible, judge, no_task, unmeasurabl
 from verify.judge.differences import Key, cases, with_explanations
 from verify.judge.explain import CERTAIN, Search, search
 from verify.judge.hypotheses.registry import HYPOTHESES
+from verify.metrics.stored import Memory, remembering
 from verify.predictions import Predictions
 from verify.record import Results
 from verify.report.export import check_object
@@ -134,8 +135,10 @@ def run_folder(measurement: Measurement) -> RunFolder | None:
 
 def _stored_predictions(measurement: Measurement, task: TaskSpec) -> Predictions | None:
     folder = run_folder(measurement)
-    found = folder.predictions(PREDICTIONS, settings=settings_of(task.kind, task.settings)) if folder else None
-    return found if found is not None and len(found) == measurement.n else None
+    if folder is None:
+        return None
+    found = folder.predictions(PREDICTIONS, settings=settings_of(task.kind, task.settings))
+    return remembering(found, Memory(folder)) if found is not None and len(found) == measurement.n else None
 
 
 def store(outcome: Outcome, folder: Path) -> None:

@@ -4,6 +4,8 @@ from case_making import case, printed
 
 from verify.judge.explain import CERTAIN, search
 from verify.judge.hypotheses.registry import HYPOTHESES
+from verify.metrics.stored import Memory, remembering
+from verify.store import RunFolder
 
 
 def sought(predictions, numbers, digits=4, budgets=None, settings=None, unit=None, **fields):
@@ -13,6 +15,22 @@ def sought(predictions, numbers, digits=4, budgets=None, settings=None, unit=Non
     about = case(predictions, claims, budgets=budgets, settings=settings, **fields)
     assert about.differing, "the numbers are those of the rerun"
     return search(about, HYPOTHESES)
+
+
+def trials(search):
+    """Every trial with its numbers, to the last bit, and what was found."""
+    numbers = [(one.trial, one.fits, one.steps, one.distance) for one in search.tried]
+    return numbers, search.best and search.best.trial, search.chance
+
+
+def searched_with_memory(predictions, folder, numbers, **options):
+    """The same search with statistics that are kept: one that keeps them, and a later one that finds them all."""
+    first = sought(remembering(predictions, Memory(RunFolder(folder))), numbers, **options)
+    kept = sorted(folder.rglob("*.parquet"))
+    later = sought(remembering(predictions, Memory(RunFolder(folder))), numbers, **options)
+    assert kept, "statistics are kept"
+    assert sorted(folder.rglob("*.parquet")) == kept, "nothing was computed again"
+    return first, later
 
 
 def found(search):

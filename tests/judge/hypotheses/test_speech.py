@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
-from judge.hypotheses.finding import found, settings_tried, sought
+from judge.hypotheses.finding import found, searched_with_memory, settings_tried, sought, trials
 from verify.metrics.speech import no_punctuation
 from verify.predictions import Family, TextPredictions
 
@@ -75,3 +75,22 @@ def test_the_share_of_right_words_is_found():
 @pytest.mark.parametrize("shift", [-0.0313, 0.0471])
 def test_an_unrelated_rate_stays_unexplained(shift):
     assert sought(RUN, {name: value + shift for name, value in rates(RUN, str).items()}).best is None
+
+
+def test_every_normaliser_gives_jiwers_rates_of_texts_normalised_one_by_one():
+    claimed = {name: value + 0.0313 for name, value in rates(RUN, str).items()}
+    search = sought(RUN, claimed)
+    values = {one.trial.setting: list(one.trial.values.values()) for one in search.tried}
+    for normalise, setting in (
+        (str.lower, "case is ignored"),
+        (no_punctuation, "case and punctuation are ignored"),
+        (BasicTextNormalizer(), "Whisper's basic normaliser"),
+        (EnglishTextNormalizer({}), "Whisper's English normaliser"),
+    ):
+        assert values[setting] == list(rates(RUN, normalise).values()), setting
+
+
+def test_a_search_finds_the_same_in_statistics_that_were_kept(tmp_path):
+    claimed = {name: value + 0.0313 for name, value in rates(RUN, str).items()}
+    plain = trials(sought(RUN, claimed))
+    assert [trials(one) for one in searched_with_memory(RUN, tmp_path, claimed)] == [plain, plain]

@@ -2,12 +2,12 @@ import random
 
 import numpy as np
 import pytest
-from case_making import printed
+from case_making import printed, scores_of
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.scoring import BootstrapAggregator
 from sacrebleu.metrics import BLEU, CHRF
 
-from judge.hypotheses.finding import found, settings_tried, sought
+from judge.hypotheses.finding import found, searched_with_memory, settings_tried, sought, trials
 from verify.metrics import text
 from verify.metrics.rouge import ROUGE
 from verify.predictions import Family, TextPredictions
@@ -193,3 +193,25 @@ def test_unrelated_translation_scores_stay_unexplained(shift):
     number = BLEU().corpus_score(*stream(run)).score / 100
     assert sought(run, {"bleu": number + shift, "chrf": 0.61}).best is None
     assert printed(number + shift).value != printed(number).value
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_every_variant_of_bleu_is_sacrebleus_own_number(lowercase):
+    run = translations(references=2)
+    streams = [list(several) for several in zip(*run.references, strict=True)]
+    search = sought(run, {"bleu": 0.123}, settings={"lowercase": lowercase})
+    values = {one.trial.setting: next(iter(one.trial.values.values())) for one in search.tried}
+    for tokenize in ("intl", "none"):
+        number = BLEU(tokenize=tokenize, lowercase=lowercase).corpus_score(run.texts, streams).score / 100
+        assert values[tokenize] == pytest.approx(number, abs=1e-12)
+    number = BLEU(lowercase=not lowercase).corpus_score(run.texts, streams).score / 100
+    assert values["kept" if lowercase else "ignored"] == pytest.approx(number, abs=1e-12)
+
+
+@pytest.mark.parametrize("make", [summaries, translations])
+def test_a_search_finds_the_same_in_statistics_that_were_kept(tmp_path, make):
+    run = make(n=120, references=2)
+    names = ROUGE if make is summaries else ("bleu", "chrf", "ter")
+    claimed = {name: value + 0.0313 for name, value in scores_of(run).items() if name in names}
+    plain = trials(sought(run, claimed))
+    assert [trials(one) for one in searched_with_memory(run, tmp_path, claimed)] == [plain, plain]
