@@ -140,6 +140,8 @@ def stated(run: Run) -> Numbers:
         return some(found, "f1_micro", "f1_macro")
     if isinstance(stored, TextPredictions) and run.data.kind == "translation":
         return some(numbers.translated(stored.texts, stored.references), "bleu", "chrf")
+    if isinstance(stored, TextPredictions) and run.data.kind == "automatic-speech-recognition":
+        return some(numbers.rates(stored.texts, [several[0] for several in stored.references]), "wer", "cer")
     if isinstance(stored, TextPredictions):
         found = numbers.rouge(stored.texts, stored.references, stemmer=True, lines=False)
         return some(found, "rouge1", "rougeL")
@@ -156,4 +158,5 @@ FAMILIES: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("sick_ratings", (0, 1)),
     ("multi30k", (0, 1)),
     ("gsm8k", (0, 1)),
+    ("spoken_digits", (0, 1)),
 )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cause_speech import utterances
 
 from verify.types import DatasetSource, Setting, TaskSpec
 
@@ -180,6 +181,14 @@ def _gsm8k(data: Path) -> Data:
     return Data("gsm8k", "summarization", {"text": "question", "summary": "answer"}, parts, settings=settings)
 
 
+def _spoken_digits(data: Path) -> Data:
+    parts = {
+        TRAIN: utterances(_table(data, "fsdd/default/train"), 1_500, seed=0),
+        TEST: utterances(_table(data, "fsdd/default/test"), 500, seed=1),
+    }
+    return Data("spoken_digits", "automatic-speech-recognition", {"audio": "audio", "text": "text"}, parts)
+
+
 _SETS: Mapping[str, Callable[[Path], Data]] = {
     "sst2": _sst2,
     "ag_news": _ag_news,
@@ -195,4 +204,5 @@ _SETS: Mapping[str, Callable[[Path], Data]] = {
     "multi30k": _multi30k,
     "captions": _captions,
     "gsm8k": _gsm8k,
+    "spoken_digits": _spoken_digits,
 }

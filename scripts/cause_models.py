@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from cause_data import TRAIN, Data
+from cause_speech import recogniser
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 VOCABULARY, SIZE, LONGEST = 6000, 64, 128
@@ -46,6 +47,7 @@ RECIPES: Mapping[str, Recipe] = {
     "multi30k": Recipe(4, 3e-3, 64),
     "captions": Recipe(4, 3e-3, 64),
     "gsm8k": Recipe(4, 3e-3, 16),
+    "spoken_digits": Recipe(8, 3e-3),
 }
 MADE = Recipe(4, 5e-3)
 """For sets that are made up on the spot."""
@@ -92,7 +94,8 @@ def collated(examples: Sequence[Example]) -> dict[str, Any]:
         if isinstance(values[0], list) and isinstance(values[0][0], int):
             width, filling = max(map(len, values)), -100 if name == "labels" else 0
             values = [[*value, *[filling] * (width - len(value))] for value in values]
-        batch[name] = torch.stack(values) if torch.is_tensor(values[0]) else torch.tensor(values)
+        is_made = torch.is_tensor(values[0])
+        batch[name] = torch.nn.utils.rnn.pad_sequence(values, True) if is_made else torch.tensor(values)
     return batch
 
 
@@ -106,6 +109,8 @@ def _made(data: Data, seed: int) -> tuple[Any, Any, list[Example]]:
         model, tools, examples = _image_model(data)
     elif data.kind in ("translation", "summarization"):
         model, tools, examples = _writer(data)
+    elif data.kind == "automatic-speech-recognition":
+        model, tools, examples = recogniser(data.column(TRAIN, "audio"), data.column(TRAIN, "text"))
     else:
         model, tools, examples = _reader(data)
     return model, tools, examples
@@ -136,7 +141,7 @@ def _batches(examples: list[Example], size: int, chance: random.Random) -> list[
     order = chance.sample(examples, len(examples))
     batches = []
     for start in range(0, len(order), 32 * size):
-        block = sorted(order[start : start + 32 * size], key=lambda one: len(one.get("input_ids", ())))
+        block = sorted(order[start : start + 32 * size], key=lambda one: len(one.get("attention_mask", ())))
         batches += [block[place : place + size] for place in range(0, len(block), size)]
     return chance.sample(batches, len(batches))
 

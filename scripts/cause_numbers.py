@@ -135,6 +135,14 @@ def translated(texts: Sequence[str], references: Sequence[Sequence[str]], **sett
     }
 
 
+def rates(texts: Sequence[str], spoken: Sequence[str]) -> Numbers:
+    """Jiwer's word and character error rates of transcripts."""
+    import jiwer
+
+    said, wanted = list(texts), list(spoken)
+    return {"wer": float(jiwer.wer(wanted, said)), "cer": float(jiwer.cer(wanted, said))}
+
+
 def correlated(values: NDArray[Any], ratings: NDArray[Any]) -> Numbers:
     from scipy.stats import kendalltau, pearsonr, spearmanr
 

@@ -15,6 +15,7 @@ from cause_cards import FOUR, FOUR_PERCENT, THREE, THREE_PERCENT, Injected, Labe
 from cause_data import TEST, VALIDATION
 from cause_numbers import Numbers
 from cause_runs import Run, Runs
+from cause_transcripts import transcripts
 
 from verify.predictions import (
     AnswerPredictions,
@@ -363,5 +364,6 @@ SOURCES: tuple[Callable[[Runs], Iterator[Injected]], ...] = (
     texts,
     answers,
     ratings,
+    transcripts,
     reruns,
 )
