@@ -10,7 +10,8 @@ through ``add_revision``. Use it from a subprocess, because huggingface_hub read
         print([request.path for request in hub.requests])
 
 ``where`` in :meth:`LoopbackHub.fail` and :meth:`LoopbackHub.cut` is ``models/ORG/NAME`` (all about the repository),
-``models/ORG/NAME/FILE`` (the file at every revision) or ``api/models/ORG/NAME`` (look-ups only).
+``models/ORG/NAME/FILE`` (the file at every revision), ``api/models/ORG/NAME`` (look-ups only) or ``api/models`` (the
+list of models, which comes in pages of three).
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 LARGE = (".safetensors", ".bin", ".pt", ".h5", ".onnx", ".parquet", ".model")  # stored as LFS objects
+PAGE = 3
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
 
@@ -72,6 +74,7 @@ class LoopbackHub:
         self._gated: dict[str, int] = {}
         self._revisions: dict[tuple[str, str], Path] = {}
         self._history: dict[str, list[tuple[str, str]]] = {}
+        self._described: dict[str, tuple[int, str | None, tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> LoopbackHub:
@@ -126,6 +129,10 @@ class LoopbackHub:
         self._revisions[repository, commit] = folder.resolve()
         self._history.setdefault(repository, []).append((commit, day))
         return commit
+
+    def describe(self, repository: str, downloads: int, task: str | None = None, tags: tuple[str, ...] = ()) -> None:
+        """Say what the list of models, ``/api/models``, tells of ``models/ORG/NAME``."""
+        self._described[repository] = (downloads, task, tags)
 
     def gate(self, repository: str, status: int = 403) -> None:
         """Refuse every file of ``models/ORG/NAME``, as for a client that has not accepted its terms."""
@@ -199,6 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+        if parts == ["api", "models"]:
+            self._list()
+            return
         if parts[0] == "api" and len(parts) >= 4:
             repository, rest = "/".join(parts[1:4]), parts[4:]
             answer, key = self._api, f"api/{repository}"
@@ -213,6 +223,33 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(self.hub.missing_status, "RepoNotFound" if self.hub.missing_status == 404 else None)
         else:
             answer(repository, rest, fault)
+
+    def _list(self) -> None:
+        fault = self.hub._fault(self.command, "api/models")
+        if fault and fault.status:
+            return self._send(fault.status, json.dumps({"error": f"HTTP {fault.status}"}).encode(), **fault.headers)
+        query = parse_qs(urlsplit(self.path).query)
+        asked = {name: query[name][0] for name in query}
+        found = []
+        for folder in (self.hub.root / "models").glob("*/*"):
+            name = f"{folder.parent.name}/{folder.name}"
+            downloads, task, tags = self.hub._described.get(f"models/{name}", (0, None, ()))
+            fits = (
+                "@" not in name,
+                asked.get("author", folder.parent.name) == folder.parent.name,
+                asked.get("pipeline_tag", task) == task,
+                set(query.get("filter", [])) <= {*tags},
+                asked.get("search", "").casefold() in name.casefold(),
+            )
+            if all(fits):
+                found.append({"_id": "0" * 24, "id": name, "downloads": downloads, "pipeline_tag": task, "tags": tags})
+        if asked.get("sort") == "downloads":
+            found.sort(key=lambda one: -int(str(one["downloads"])))
+        first = int(asked.get("cursor", 0))
+        end = first + min(int(asked.get("limit", PAGE)), PAGE)
+        following = urlencode({**query, "cursor": [end]}, doseq=True)
+        link = {"Link": f'<{self.hub.url}/api/models?{following}>; rel="next"'} if end < len(found) else {}
+        return self._send(200, json.dumps(found[first:end]).encode(), **link)
 
     def _api(self, repository: str, rest: list[str], fault: _Fault | None) -> None:
         branches = self.hub.branches(repository)

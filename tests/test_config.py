@@ -114,7 +114,8 @@ def test_a_folder_of_ones_own_is_searched_beside_the_built_in_one(tmp_path):
     assert (config.suite.models, config.suite.tasks) == (["org/a", "./b"], None)
     assert (config.policy.tolerance, config.policy.probe_share) == (0.01, 0.1)
     assert compose_config(None, ["suite=mine", "suite.tasks=[imdb]"], str(folder)).suite.tasks == ["imdb"]
-    assert 'Did you mean "mine"? Allowed: mine, sentiment.' in error_of("suite=mina", config_dir=str(folder))
+    message = error_of("suite=mina", config_dir=str(folder))
+    assert 'Did you mean "mine"? Allowed: folders, hub, list, mine, sentiment.' in message
 
 
 def test_wrong_files_of_ones_own_are_refused(tmp_path):
@@ -139,11 +140,11 @@ def test_wrong_files_of_ones_own_are_refused(tmp_path):
         ("policy/strict=1", ["policy/strict"]),
         ("policy={tolerence: 1}", ["policy.tolerence", 'Did you mean "tolerance"?']),
         ("policy=strickt", ["policy=strickt", 'Did you mean "strict"? Allowed: default, screen, strict.']),
-        ("engine=gpu", ['Did you mean "cpu"? Allowed: auto, cpu.']),
+        ("engine=gpu", ['Did you mean "cpu"? Allowed: auto, cpu, ray, slurm.']),
         ("suite=nothing", ["there is no such suite", "sentiment"]),
-        ("engine=null", ["engine=null", "Allowed: auto, cpu."]),
+        ("engine=null", ["engine=null", "Allowed: auto, cpu, ray, slurm."]),
         ("policy=5", ["policy=5", "Allowed: default, screen, strict."]),
-        ("suite=null", ["Allowed: sentiment."]),
+        ("suite=null", ["Allowed: folders, hub, list, sentiment."]),
         ("suite.models=[a]", ["suite.models=[a]", "suite=NAME"]),
         ("limit=0", ["limit=0", "at least 1"]),
         ("limit=abc", ["limit=abc", "a whole number"]),

@@ -34,6 +34,9 @@ DTYPES = ("float32", "bfloat16", "float16", "native")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 PRECISIONS = ("exact", "adaptive")
 STOPS = ("never", "refuted", "settled")
+CLUSTERS = ("ray", "slurm")
+AUTO = "auto"
+"""The tasks of a suite that are whatever each card claims."""
 
 
 @dataclass
@@ -59,8 +62,12 @@ class EngineConfig:
     max_memory: Any = None  # for a device map: a mapping from GPU number, cpu or disk to a size such as 20GiB
     batch_size: int | None = None  # examples per batch; null: as many as fit the token budget
     token_budget: int | None = None  # padded tokens (or images) per batch; null: chosen for the device
+    token_share: float = 1.0  # of the token budget that is used, a fraction; less where memory is short
     processes: int = 1  # worker processes, one per device or sharing the CPU's cores
     threads: int | None = None  # threads per process; null, and never more than: the cores shared out
+    cluster: str | None = None  # of a sweep: null is this machine, else ray or slurm
+    address: str | None = None  # of a Ray cluster; null: auto, the one that runs on this machine
+    slurm: Any = None  # of a Slurm job: a mapping of what submitit's update_parameters takes
 
 
 @dataclass
@@ -73,11 +80,39 @@ class OverrideConfig:
 
 
 @dataclass
-class SuiteConfig:
-    """Model ids to check one after the other, and the tasks to check them on (null: whatever each card claims)."""
+class HubQuery:
+    """Models of the Hub: the ``top`` most downloaded ones that fit everything else."""
 
-    models: list[str] = field(default_factory=list)
-    tasks: list[str] | None = None
+    author: str | None = None
+    task: str | None = None  # such as text-classification
+    tags: list[str] = field(default_factory=list)
+    search: str | None = None  # a part of the name
+    top: int = 20
+
+
+@dataclass
+class SuiteConfig:
+    """The models of a sweep, and the tasks to check them on (null or auto: whatever each card claims).
+
+    A model is an id, a folder, or ``{model: ID, tasks: [NAME]}`` where it has tasks of its own.
+    """
+
+    models: list[Any] = field(default_factory=list)
+    file: str | None = None  # with a model on each line; - is standard input
+    folders: list[str] = field(default_factory=list)  # patterns of folders with a model each, such as models/*
+    hub: HubQuery | None = None
+    tasks: Any = None
+
+
+@dataclass
+class SweepConfig:
+    """How many models are checked at once, and when one is given up."""
+
+    workers: int | None = None  # null: one for each GPU, or for each core if there is none
+    deadline: float | None = 30.0  # minutes without a sign of progress, after which a worker is ended; null: never
+    retries: int = 1  # how often a cell is begun again after its worker died, with a quarter of the batch each time
+    disk: str | None = None  # such as 200GB: models downloaded by a sweep are deleted once they are done, down to this
+    ahead: bool = True  # fetch and prepare the next model while one computes
 
 
 @dataclass
@@ -97,13 +132,15 @@ class VerifyConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     override: OverrideConfig = field(default_factory=OverrideConfig)
     suite: SuiteConfig | None = None
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def asked_tasks(self) -> list[str] | None:
         """The tasks asked for, here or by the suite; None for whatever the card claims."""
-        return self.tasks if self.tasks is not None else (self.suite.tasks if self.suite else None)
+        asked = self.tasks if self.tasks is not None else (self.suite.tasks if self.suite else None)
+        return None if asked == AUTO else asked
 
 
-_SCHEMAS = (VerifyConfig, PolicyConfig, EngineConfig, OverrideConfig, SuiteConfig)
+_SCHEMAS = (VerifyConfig, PolicyConfig, EngineConfig, OverrideConfig, HubQuery, SuiteConfig, SweepConfig)
 
 
 def compose_config(model: str | None, overrides: Sequence[str], config_dir: str | None = None) -> VerifyConfig:
@@ -113,7 +150,7 @@ def compose_config(model: str | None, overrides: Sequence[str], config_dir: str 
     """
     _check_keys(overrides)
     _register()
-    given = [*([_quoted("model", model)] if model else []), *overrides, *_search_path(config_dir)]
+    given = [*([_quoted("model", model)] if model else []), *_free(overrides), *_search_path(config_dir)]
     try:
         with initialize_config_dir(str(built_in("conf")), version_base="1.3"):
             composed = compose("config", overrides=given)
@@ -129,6 +166,14 @@ def compose_config(model: str | None, overrides: Sequence[str], config_dir: str 
 def to_yaml(config: VerifyConfig) -> str:
     """The composed configuration as YAML, for ``--cfg``."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(text: str) -> VerifyConfig:
+    """The configuration that :func:`to_yaml` wrote."""
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(VerifyConfig), OmegaConf.create(text)))
+    if not isinstance(config, VerifyConfig):
+        raise UsageError("This is no configuration of verify.")
+    return config
 
 
 def run_multirun(
@@ -166,7 +211,7 @@ def run_multirun(
             "hydra/hydra_logging=disabled",
         )
         model_sweep = ["model=" + ",".join(_quote(name) for name in models.split(","))] if models else []
-        sys.argv = [sys.argv[0], "--multirun", *quiet, *model_sweep, *overrides, *_search_path(config_dir)]
+        sys.argv = [sys.argv[0], "--multirun", *quiet, *model_sweep, *_free(overrides), *_search_path(config_dir)]
         try:
             run()
         finally:
@@ -198,6 +243,11 @@ def _combinations(models: str | None, overrides: Sequence[str]) -> Iterator[tupl
     if "" in names:
         raise UsageError(f"{models}: a model's name is missing beside a comma.")
     return ((model, list(combination)) for model in names for combination in itertools.product(*choices))
+
+
+def _free(overrides: Sequence[str]) -> list[str]:
+    """The overrides, with a mark for Hydra at those of ``engine.slurm``, which may name options that it does not know."""
+    return [re.sub(r"^(?=engine\.slurm=)", "++", override) for override in overrides]
 
 
 def _register() -> None:
@@ -271,6 +321,15 @@ def _check_values(config: VerifyConfig) -> None:
             "engine.precision=adaptive runs a second copy of the model, which a device map cannot spread: leave "
             "engine.device_map out, or choose engine.dtype=bfloat16 for half the memory."
         )
+    if not 0 < config.engine.token_share <= 1:
+        raise UsageError(f"engine.token_share={config.engine.token_share}: must be a fraction above 0, at most 1.")
+    if config.engine.cluster not in (None, *CLUSTERS):
+        raise UsageError(f"engine.cluster={config.engine.cluster}: {suggestion(str(config.engine.cluster), CLUSTERS)}")
+    if config.engine.slurm is not None and not _is_named(config.engine.slurm):
+        raise UsageError(
+            f"engine.slurm={config.engine.slurm}: must give values to options, in quotes because of the braces: "
+            "'engine.slurm={timeout_min: 60, slurm_partition: gpu}'."
+        )
     if config.engine.device_map not in (None, *DEVICE_MAPS):
         raise UsageError(f"engine.device_map={config.engine.device_map}: {suggestion('', DEVICE_MAPS)}")
     if config.engine.device_map is not None and config.engine.processes > 1:
@@ -292,6 +351,9 @@ def _check_values(config: VerifyConfig) -> None:
     ):
         if value is not None and value < least:
             raise UsageError(f"{name}={value}: must be a whole number of at least {least}.")
+    _check_sweep(config.sweep)
+    if config.suite is not None:
+        _check_suite(config.suite)
     if not config.results.strip():
         raise UsageError("results: must name a folder.")
     for name, listed in (
@@ -313,6 +375,38 @@ def _check_values(config: VerifyConfig) -> None:
         raise UsageError(
             f"policy.tolerance={config.policy.tolerance}: must be a fraction from 0 to 1 (0.001 is a tenth of a point)."
         )
+
+
+def bytes_of(size: str) -> int | None:
+    """A size such as 200GB (powers of 1000) or 200GiB (of 1024) in bytes; None if it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", size.strip())
+    if found is None:
+        return None
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
+
+
+def _check_sweep(sweep: SweepConfig) -> None:
+    if sweep.disk is not None and bytes_of(sweep.disk) is None:
+        raise UsageError(f"sweep.disk={sweep.disk}: must be a size such as 200GB or 500GiB.")
+    if sweep.deadline is not None and not 0 < sweep.deadline < float("inf"):
+        raise UsageError(f"sweep.deadline={sweep.deadline}: must be a number of minutes above 0, or null for never.")
+    if sweep.workers is not None and sweep.workers < 1:
+        raise UsageError(f"sweep.workers={sweep.workers}: must be a whole number of at least 1.")
+    if sweep.retries < 0:
+        raise UsageError(f"sweep.retries={sweep.retries}: must be a whole number of at least 0.")
+
+
+def _check_suite(suite: SuiteConfig) -> None:
+    tasks = suite.tasks
+    if tasks not in (None, AUTO) and not (isinstance(tasks, list) and all(isinstance(name, str) for name in tasks)):
+        raise UsageError(f"suite.tasks={tasks}: must be a list of names such as [a,b], or auto.")
+    if suite.hub is not None and suite.hub.top < 1:
+        raise UsageError(f"suite.hub.top={suite.hub.top}: must be a whole number of at least 1.")
+
+
+def _is_named(options: Any) -> bool:
+    return isinstance(options, dict) and all(isinstance(name, str) for name in options)
 
 
 def _check_memory(memory: Any) -> None:

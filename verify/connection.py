@@ -44,7 +44,7 @@ def patiently(call: Callable[[], _T], statuses: frozenset[int]) -> _T:
     from huggingface_hub.errors import HfHubHTTPError
 
     for attempt in range(RETRIES + 1):
-        _bound_session()
+        bound_session()
         wait: float | None = None
         try:
             return call()
@@ -167,7 +167,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return float(asked) if asked else None
 
 
-def _bound_session() -> None:
+def bound_session() -> None:
     """Bound what the client of huggingface_hub may do: silence, waits, and restarts of one download."""
     from huggingface_hub import get_session
 

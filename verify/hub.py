@@ -273,7 +273,7 @@ def _on_hub(model: str, revision: str | None) -> ModelRepository:
     wanted = [name for name, size in sizes.items() if _is_small_text(name) and size <= _limit(name)]
     folder = _download(model, commit, wanted)
     _remember_commit(model, revision, commit, "model")
-    return ModelRepository(model, commit, folder, tuple(sorted(sizes)), is_local=False)
+    return ModelRepository(model, commit, folder, tuple(sorted(sizes)), is_local=False, sizes=sizes)
 
 
 def _from_cache(model: str, revision: str | None, cause: Exception) -> ModelRepository:
@@ -287,12 +287,13 @@ def _from_cache(model: str, revision: str | None, cause: Exception) -> ModelRepo
         raise cause
     _log.warning("The Hub could not be reached; using the cached snapshot %s of %s", commit[:12], model)
     try:
-        files = [file.path for file in get_cached_repo_tree(model, revision=commit)]
+        sizes = {file.path: file.size for file in get_cached_repo_tree(model, revision=commit)}
         listed = True
     except CachedRepoTreeNotFoundError:
-        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        found = [path for path in folder.rglob("*") if path.is_file()]
+        sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
         listed = False
-    return ModelRepository(model, commit, folder, tuple(sorted(files)), is_local=False, listed=listed)
+    return ModelRepository(model, commit, folder, tuple(sorted(sizes)), is_local=False, listed=listed, sizes=sizes)
 
 
 def _cache_folder(name: str, kind: str) -> Path:

@@ -28,6 +28,11 @@ from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
 from verify.types import Measurement, Score, TaskSpec
 
 FOREIGN = "evaluate:"
+WAITING = "waiting for another run of the same model and task"
+"""The stage of a cell whose run folder another process works on."""
+
+RunJobs = Callable[[Sequence[Job], Emit], list[VerifyError | None]]
+"""Runs the jobs of one model and says what became of each, as :func:`verify.engine.launch.run_jobs` does."""
 
 Settled = Callable[[int, Predictions, NDArray[np.int64], Mapping[str, Any]], bool]
 """Whether a sample settles what is asked about a cell: its position, the predictions, their examples in the seeded
@@ -76,33 +81,47 @@ class _Pending:
 
 
 def measure(
-    subject: Subject, cells: Sequence[Cell], config: VerifyConfig, emit: Emit, settled: Settled | None = None
+    subject: Subject,
+    cells: Sequence[Cell],
+    config: VerifyConfig,
+    emit: Emit,
+    settled: Settled | None = None,
+    run: RunJobs | None = None,
 ) -> list[Measurement | VerifyError]:
     """The scores of a model on each cell, at the least cost: stored, rescored, or run.
 
-    What must be run is run by one worker, which loads the model once. A cell that fails gives its error and does not
-    keep the others from being measured. ``emit`` receives events; ``cell`` in each is a position in ``cells``. A run
-    goes no further than until ``settled`` says that its first examples are enough; without it, to its end.
+    What must be run is run by one worker, which loads the model once, or by ``run``. A cell that fails gives its error
+    and does not keep the others from being measured. ``emit`` receives events; ``cell`` in each is a position in
+    ``cells``. A run goes no further than until ``settled`` says that its first examples are enough; without it, to its
+    end.
     """
     found: dict[int, Measurement | VerifyError] = {}
     pending: dict[int, _Pending] = {}
     for index, cell in enumerate(cells):
         try:
-            digest = source_digest(cell.task)
-            identity = _identity(subject, cell, config, digest)
-            folder = RunFolder.for_run(Path(config.results), subject.model, cell.task.name, cell.split, identity)
-            selection = _selection(cell.task, config)
-            if stored := folder.measurement(selection):
-                found[index] = replace(stored, result=str(folder.measurement_file(selection)))
-            else:
-                pending[index] = _Pending(cell, folder, selection, digest)
+            one = _stored_or_pending(subject, cell, config)
         except VerifyError as error:
             found[index] = error
+        else:
+            if isinstance(one, Measurement):
+                found[index] = one
+            else:
+                pending[index] = one
     with contextlib.ExitStack() as locks:
         for index in sorted(pending, key=lambda index: str(pending[index].folder.path)):
             locks.enter_context(_locked(pending[index].folder, partial(_of_cell, emit, index)))
-        found |= _measured(subject, pending, config, emit, settled)
+        found |= _measured(subject, pending, config, emit, settled, run)
     return [found[index] for index in range(len(cells))]
+
+
+def must_run(subject: Subject, cells: Sequence[Cell], config: VerifyConfig, settled: Settled | None = None) -> bool:
+    """Whether :func:`measure` would run the model on any of the cells; what is stored suffices for all others."""
+    for index, cell in enumerate(cells):
+        with contextlib.suppress(VerifyError):  # what keeps a cell from being measured needs no model
+            one = _stored_or_pending(subject, cell, config)
+            if isinstance(one, _Pending) and not _is_complete(one, config, _enough(settled, index, one, config)):
+                return True
+    return False
 
 
 def rescore(subject: Subject, cell: Cell, folder: RunFolder, digest: str | None, config: VerifyConfig) -> Measurement:
@@ -120,16 +139,32 @@ def rescore(subject: Subject, cell: Cell, folder: RunFolder, digest: str | None,
         return _score(subject, _Pending(cell, folder, selection, digest), config, nothing_run)
 
 
+def _stored_or_pending(subject: Subject, cell: Cell, config: VerifyConfig) -> Measurement | _Pending:
+    digest = source_digest(cell.task)
+    identity = _identity(subject, cell, config, digest)
+    folder = RunFolder.for_run(Path(config.results), subject.model, cell.task.name, cell.split, identity)
+    selection = _selection(cell.task, config)
+    if stored := folder.measurement(selection):
+        return replace(stored, result=str(folder.measurement_file(selection)))
+    return _Pending(cell, folder, selection, digest)
+
+
 def _of_cell(emit: Emit, cell: int, event: Mapping[str, Any]) -> None:
     emit({"cell": cell, **event})
 
 
 def _measured(
-    subject: Subject, pending: Mapping[int, _Pending], config: VerifyConfig, emit: Emit, settled: Settled | None
+    subject: Subject,
+    pending: Mapping[int, _Pending],
+    config: VerifyConfig,
+    emit: Emit,
+    settled: Settled | None,
+    run: RunJobs | None,
 ) -> dict[int, Measurement | VerifyError]:
     """Run what is not complete, then score everything."""
     from verify.engine.launch import run_jobs
 
+    run = run or run_jobs
     started = time.monotonic()
     inference = dict.fromkeys(pending, 0.0)
     found: dict[int, Measurement | VerifyError] = {}
@@ -152,7 +187,7 @@ def _measured(
 
     may_stop = settled is not None and config.engine.precision == "exact"
     jobs = [_job(subject, pending[index], config, may_stop) for index in to_run]
-    failures = dict(zip(to_run, run_jobs(jobs, follow) if jobs else [], strict=True))
+    failures = dict(zip(to_run, run(jobs, follow) if jobs else [], strict=True))
     for index, one in pending.items():
         if failure := failures.get(index):
             found[index] = failure
@@ -245,6 +280,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) 
         probe_share=config.policy.probe_share,
         batch_size=engine.batch_size,
         token_budget=engine.token_budget,
+        token_share=engine.token_share,
         device=engine.device,
         device_map=engine.device_map,
         max_memory={str(device): str(size) for device, size in (engine.max_memory or {}).items()} or None,
@@ -358,7 +394,7 @@ def _locked(folder: RunFolder, emit: Emit) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            emit({"event": "stage", "stage": "waiting for another run of the same model and task"})
+            emit({"event": "stage", "stage": WAITING})
             lock.acquire()
     except OSError as error:
         raise StoreError(

@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -51,7 +51,8 @@ class ModelRepository:
     ``model`` is ORG/NAME, or a local folder's name. ``revision`` is a commit (40 hexadecimal digits), None for a local
     folder. ``folder`` holds the card, the configuration and other small text files, and the weights once they are
     fetched. ``files`` are the relative POSIX paths of every file of the repository, sorted; where ``listed`` is False,
-    the Hub could not be reached and only the files in the local cache are known.
+    the Hub could not be reached and only the files in the local cache are known. ``sizes`` are those of the Hub's files
+    in bytes, as far as the Hub has told them.
     """
 
     model: str
@@ -60,6 +61,7 @@ class ModelRepository:
     files: tuple[str, ...]
     is_local: bool
     listed: bool = True
+    sizes: Mapping[str, int] = field(default_factory=dict, repr=False, hash=False)
 
     def __str__(self) -> str:
         return f"{self.model}@{self.revision[:12]}" if self.revision else str(self.folder)

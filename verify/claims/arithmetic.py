@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from math import ceil, floor
 from struct import pack, unpack
@@ -50,6 +51,7 @@ class Printed:
         return range(max(0, ceil(self.low * n)), min(n + 1, ceil(self.high * n)))
 
 
+@lru_cache(maxsize=4096)
 def printed(literal: str, unit: Unit) -> Printed | None:
     """The fractions that ``literal`` allows; None if it is no bounded score."""
     number = read_number(literal)

@@ -38,7 +38,8 @@ class Job:
 
     ``limit`` examples (None: all) of the permutation seeded by ``seed`` are run, for ``budget`` seconds at most (None:
     to the end); ``probe_share`` (a fraction) of them run again in a second configuration. ``dtype`` is float32,
-    bfloat16, float16 or native (as the checkpoint states), ``precision`` exact or adaptive. ``device`` is auto, cpu,
+    bfloat16, float16 or native (as the checkpoint states), ``precision`` exact or adaptive. Of the ``token_budget`` of
+    a batch (None: what the kind chooses) the ``token_share`` (a fraction) is used. ``device`` is auto, cpu,
     cuda, cuda:N or mps; ``device_map`` (auto) spreads a large model over everything there is, within ``max_memory``
     (device number, cpu or disk → a size such as 20GiB). ``first`` loads only that many rows of the split, to try a task
     out.
@@ -58,6 +59,7 @@ class Job:
     probe_share: float = 0.1
     batch_size: int | None = None
     token_budget: int | None = None
+    token_share: float = 1.0
     device: str = "auto"
     device_map: str | None = None
     max_memory: Mapping[str, str] | None = None

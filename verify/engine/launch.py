@@ -104,7 +104,7 @@ class Worker:
         failed_together = self._processes > 1 and any(results.values())  # those that are left have not been tried
         if left and (not results or (left[0] in begun and not failed_together)):
             results[left[0]] = EngineError(
-                f"The worker process ended with {_ending(code)}. Its last words: {self._tail()}"
+                f"The worker process ended with {ending(code)}. Its last words: {self._tail()}"
             )
         return results
 
@@ -149,7 +149,7 @@ def _waiting() -> dict[str, str]:
     return {}
 
 
-_MEMORY = {
+MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
     "MALLOC_TOP_PAD_": str(1 << 26),
@@ -167,7 +167,7 @@ def _opened(file: Path) -> IO[bytes]:
 
 def worker_environment(threads: int) -> dict[str, str]:
     """The environment of a worker that computes with so many threads; what the user has set goes before ours."""
-    return {**_waiting(), **_MEMORY, **alone(os.environ), "OMP_NUM_THREADS": str(threads)}
+    return {**_waiting(), **MEMORY, **alone(os.environ), "OMP_NUM_THREADS": str(threads)}
 
 
 def _events(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
@@ -182,7 +182,8 @@ def _error(event: dict[str, Any]) -> VerifyError:
     return kind(event["message"]) if issubclass(kind, VerifyError) else EngineError(event["message"])
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """How a process ended, by its exit code (negative: the signal that ended it)."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (often: out of memory; try a smaller engine.batch_size)" if name == "SIGKILL" else ""

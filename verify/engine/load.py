@@ -36,6 +36,11 @@ def model_for(job: Job, auto_class: Any, **options: Any) -> Any:
     return _kept[key]
 
 
+def forget() -> None:
+    """Give up the model that :func:`model_for` keeps."""
+    _kept.clear()
+
+
 OFFLOAD = "offload"
 """The folder, in the run folder of the first job that uses a model, of weights that neither devices nor memory hold."""
 

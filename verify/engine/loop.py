@@ -64,7 +64,7 @@ class Loop:
         self.job, self.prepared, self.folder, self.rows = job, prepared, folder, rows
         self.accelerator, self.device = accelerator, accelerator.device
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
-        self.token_budget = job.token_budget or prepared.token_budget
+        self.token_budget = max(int((job.token_budget or prepared.token_budget) * job.token_share), 1)
         owner = np.arange(len(rows)) if prepared.owner is None else np.asarray(prepared.owner, dtype=np.int64)
         self._first_unit = np.searchsorted(owner, np.arange(len(rows) + 1))
         self._owner = owner

@@ -15,15 +15,14 @@ import logging
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job, jobs_from_json
 from verify.engine.load import OFFLOAD
-from verify.errors import VerifyError
 
 RECORD = "\x1e"
 
@@ -50,22 +49,15 @@ def _run(jobs: Sequence[Job], emit: Emit) -> int:
     failed = False
     for index, job in enumerate(jobs):
         try:
-            from verify.engine.run import run
-
-            run(job, partial(_tagged, emit, index))
-            emit({"event": "done", "job": index})
-            continue
-        except VerifyError as error:
+            error = attempt(job, partial(_tagged, emit, index))
+            if error is None:
+                emit({"event": "done", "job": index})
+                continue
             emit({"event": "failed", "job": index, "type": type(error).__name__, "message": str(error)})
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
             return 141
-        except Exception as error:
-            message = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
-            emit({"event": "failed", "job": index, "type": "EngineError", "message": message})
-            with contextlib.suppress(OSError):  # the log may lie on a full disk
-                traceback.print_exc()
         failed = True
         if job.processes > 1:  # the other processes wait for this one: only a fresh start gets them out
             return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from verify.types import Claim, TaskSpec
 
@@ -33,31 +34,67 @@ def match_claim(
     only: Collection[str] | None = None,
     split: str | None = None,
 ) -> Match:
-    """Find the task for a claim by its data set and config.
+    """Find the task for a claim by its data set and config, as :class:`Matcher` does for many claims."""
+    return Matcher(tasks, only=only, split=split).match(claim)
+
+
+class Matcher:
+    """Finds the tasks for claims by their data set and config.
 
     ``only`` restricts the search to the named tasks; a claim that names no data set is then taken to be about the one
-    task named. ``split`` replaces the claim's own split (the user's override).
+    task named. ``split`` replaces the claims' own splits (the user's override).
     """
-    usable = {name: task for name, task in tasks.items() if only is None or name in only}
-    found, notes = _find(claim, usable), []
-    task = found[0] if len(found) == 1 else None
-    if task is None and only is not None and len(usable) == 1 and _names_suite(claim, next(iter(usable.values()))):
-        task = next(iter(usable.values()))
-        notes.append(f"the card names the suite and not its task; tasks=[{task.name}] was asked for")
-    if task is None and claim.dataset is None and claim.dataset_name is None:
-        if only is not None and len(usable) == 1:
-            task = next(iter(usable.values()))
+
+    def __init__(
+        self, tasks: Mapping[str, TaskSpec], *, only: Collection[str] | None = None, split: str | None = None
+    ) -> None:
+        self._usable = _Names({name: task for name, task in tasks.items() if only is None or name in only})
+        self._all = self._usable if only is None else _Names(tasks)
+        self._only_one = next(iter(self._usable.tasks.values())) if only and len(self._usable.tasks) == 1 else None
+        self._split = split
+
+    def match(self, claim: Claim) -> Match:
+        """The task for one claim, or the reason why there is none."""
+        found, notes = _find(claim, self._usable), []
+        task = found[0] if len(found) == 1 else None
+        if task is None and self._only_one is not None and _names_suite(claim, self._only_one):
+            task = self._only_one
+            notes.append(f"the card names the suite and not its task; tasks=[{task.name}] was asked for")
+        if task is None and claim.dataset is None and claim.dataset_name is None:
+            if self._only_one is None:
+                return Match(
+                    None,
+                    reason="The card does not say on which data set this number was reached.",
+                    next_step="If you know it, name the task: tasks=[NAME] (`verify tasks list` shows them).",
+                )
+            task = self._only_one
             notes.append(f"the card names no data set for this number; tasks=[{task.name}] was asked for")
-        else:
-            return Match(
-                None,
-                reason="The card does not say on which data set this number was reached.",
-                next_step="If you know it, name the task: tasks=[NAME] (`verify tasks list` shows them).",
-            )
-    if task is None:
-        return _no_task(claim, found, usable, tasks)
-    chosen, known, split_notes = _split(claim, task, split)
-    return Match(task, chosen, known, (*notes, *split_notes))
+        if task is None:
+            return _no_task(claim, found, self._usable, self._all)
+        chosen, known, split_notes = _split(claim, task, self._split)
+        return Match(task, chosen, known, (*notes, *split_notes))
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Tasks by the normalised names that cards may use for their data.
+
+    A later task with the same name of its own replaces an earlier one; names of data sets may be shared.
+    """
+
+    tasks: Mapping[str, TaskSpec]
+
+    @cached_property
+    def own(self) -> Mapping[str, list[TaskSpec]]:
+        return {key: [task] for task in self.tasks.values() for key in own_keys(task)}
+
+    @cached_property
+    def shared(self) -> Mapping[str, list[TaskSpec]]:
+        found: dict[str, list[TaskSpec]] = {}
+        for task in self.tasks.values():
+            for key in data_keys(task):
+                found.setdefault(key, []).append(task)
+        return found
 
 
 def own_keys(task: TaskSpec) -> set[str]:
@@ -80,16 +117,12 @@ def task_keys(task: TaskSpec) -> set[str]:
     return own_keys(task) | data_keys(task)
 
 
-def _find(claim: Claim, tasks: Mapping[str, TaskSpec]) -> list[TaskSpec]:
+def _find(claim: Claim, tasks: _Names) -> list[TaskSpec]:
     """The task that the claim is about, or the several among which the card leaves the choice.
 
-    A task's own names count before the names of data sets; a later task with the same own name replaces an earlier one.
+    A task's own names count before the names of data sets.
     """
-    own = {key: [task] for task in tasks.values() for key in own_keys(task)}
-    shared: dict[str, list[TaskSpec]] = {}
-    for task in tasks.values():
-        for key in data_keys(task):
-            shared.setdefault(key, []).append(task)
+    own, shared = tasks.own, tasks.shared
     names = [name for name in (claim.dataset, claim.dataset_name) if name]
     if any(name.startswith("mteb/") for name in names):
         # mteb/imdb scores a classifier trained on a model's embeddings, which is another benchmark than imdb
@@ -147,19 +180,19 @@ def _evaluation_splits(task: TaskSpec) -> set[str]:
     return {*task.rows, *(task.dataset.data_files or ())} - {*task.unlabelled, "train"}
 
 
-def _no_task(
-    claim: Claim, found: list[TaskSpec], usable: Mapping[str, TaskSpec], tasks: Mapping[str, TaskSpec]
-) -> Match:
+def _no_task(claim: Claim, found: list[TaskSpec], usable: _Names, every: _Names) -> Match:
     named = claim.dataset_name or claim.dataset or ""
     where = f"{named} ({claim.config})" if claim.config else named
-    suite = sorted(task.name for task in found) or sorted(n for n, task in usable.items() if _names_suite(claim, task))
+    suite = sorted(task.name for task in found) or sorted(
+        name for name, task in usable.tasks.items() if _names_suite(claim, task)
+    )
     if suite:
         return Match(
             None,
             reason=f"The card says {where}, which has several tasks ({', '.join(suite)}), and not which one.",
             next_step="Name the one that is meant: tasks=[NAME].",
         )
-    if len(usable) < len(tasks) and (others := _find(claim, tasks)):
+    if len(usable.tasks) < len(every.tasks) and (others := _find(claim, every)):
         return Match(
             None,
             reason=f"The number is about {' or '.join(task.name for task in others)}, which tasks=[…] leaves out.",
@@ -183,5 +216,6 @@ def _names_suite(claim: Claim, task: TaskSpec) -> bool:
     return _plain(base) in {_plain(name.rsplit("/", 1)[-1]) for name in (claim.dataset, claim.dataset_name) if name}
 
 
+@lru_cache(maxsize=8192)
 def _plain(name: str | None) -> str:
     return re.sub(r"[\W_]+", "", (name or "").casefold())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from verify.claims.arithmetic import examine
 from verify.claims.extract import Extraction
 from verify.claims.group import Finding
-from verify.tasks.match import Match, match_claim
+from verify.tasks.match import Match, Matcher
 from verify.types import Claim, TaskSpec
 
 
@@ -39,10 +39,11 @@ def resolve_claims(
     """Match every claim to a task and examine the numbers against the splits' sizes; nothing is loaded or run.
 
     ``claims`` replaces the extraction's own (after corrections by hand). ``only`` and ``split`` are the user's choices,
-    as in :func:`verify.tasks.match.match_claim`; with another ``split`` than the card's, sizes say nothing.
+    as in :class:`verify.tasks.match.Matcher`; with another ``split`` than the card's, sizes say nothing.
     """
     read = tuple(extraction.claims if claims is None else claims)
-    matches = {claim.claim_id: match_claim(claim, tasks, only=only, split=split) for claim in read}
+    matcher = Matcher(tasks, only=only, split=split)
+    matches = {claim.claim_id: matcher.match(claim) for claim in read}
     sizes = {key: {} if split is not None else split_sizes(match) for key, match in matches.items()}
     found = examine(read, lambda claim: sizes[claim.claim_id])
     impossible = {key: finding for finding in found if finding.kind == "granularity" for key in finding.claim_ids}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from verify.claims.corrections import apply_corrections, load_corrections
@@ -35,7 +35,8 @@ def run(target: str, config: VerifyConfig, *, as_json: bool, as_jsonl: bool) -> 
             print(json.dumps(found, ensure_ascii=False))  # noqa: T201
         return 0
     model, revision, files = _repository(target)
-    resolved = resolved_claims(files, model, revision, config, load_registry(config.task_path))
+    registry = load_registry(config.task_path)
+    resolved = resolved_claims(files, model, revision, config, registry, asked_tasks(config, registry))
     if as_json:
         print(json.dumps(claims_object(resolved, model, revision), ensure_ascii=False, indent=1))  # noqa: T201
     else:
@@ -45,18 +46,30 @@ def run(target: str, config: VerifyConfig, *, as_json: bool, as_jsonl: bool) -> 
     return 0
 
 
+def asked_tasks(config: VerifyConfig, registry: Registry) -> list[str] | None:
+    """The names of the tasks that the user asks for; None for whatever a card claims."""
+    asked = config.asked_tasks()
+    return None if asked is None else [registry.find(name).name for name in asked]
+
+
 def resolved_claims(
-    files: Mapping[str, str], model: str, revision: str | None, config: VerifyConfig, registry: Registry
+    files: Mapping[str, str],
+    model: str,
+    revision: str | None,
+    config: VerifyConfig,
+    registry: Registry,
+    only: Sequence[str] | None,
 ) -> Resolved:
-    """The claims in ``files``, corrected by hand where ``claims=FILE`` says so, each with its task."""
+    """The claims in ``files``, corrected by hand where ``claims=FILE`` says so, each with its task.
+
+    ``only`` are the tasks to look at, None for all of them.
+    """
     vocabulary = _vocabulary(config)
     extraction = read_claims(files, model, revision, vocabulary=vocabulary)
     claims = list(extraction.claims)
     if config.claims is not None:
         path = Path(config.claims).expanduser()
         claims = apply_corrections(claims, load_corrections(path), model, path, vocabulary=vocabulary)
-    asked = config.asked_tasks()
-    only = None if asked is None else [registry.find(name).name for name in asked]
     return resolve_claims(extraction, registry, claims=claims, only=only, split=config.override.split)
 
 
