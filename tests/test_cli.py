@@ -28,6 +28,8 @@ def imported_by(code: str) -> set[str]:
         "import verify",
         "from verify.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "from verify.cli import main\ntry: main(['check', '--help'])\nexcept SystemExit: pass",
+        "from verify.cli import main\ntry: main(['sweep', '--help'])\nexcept SystemExit: pass",
+        "from verify.cli import main\nmain(['sweep', 'suite=sentiment', '--cfg'])",
         "from verify.cli import main\nmain(['judge', 'nowhere'])",
         "from verify.cli import main\nmain(['explain', 'nowhere'])",
         f"from verify.cli import main\nmain(['claims', {str(DEMO / 'digits-vit')!r}])",
@@ -44,7 +46,16 @@ def test_help_teaches_verbs_and_exit_codes(capsys):
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for word in ("check", "judge", "explain", "claims", "tasks", "exit codes", "at least one claim does not hold"):
+    for word in (
+        "check",
+        "sweep",
+        "judge",
+        "explain",
+        "claims",
+        "tasks",
+        "exit codes",
+        "at least one claim does not hold",
+    ):
         assert word in text
 
 
@@ -60,6 +71,12 @@ def test_help_teaches_verbs_and_exit_codes(capsys):
         (["check", str(DEMO / "digits-vit"), "task_path=[nowhere]"], ["nowhere is not a folder"]),
         (["check", "x/y", "z/w"], ["z/w", "key=value"]),
         (["check", "x/y", "--multirun", "policy=default,strikt"], ["policy=strikt", '"strict"']),
+        (["sweep"], ["Name a suite", "suite=NAME"]),
+        (["sweep", "org/model"], ["org/model", "verify check MODEL"]),
+        (["sweep", "suite=sentimnet"], ["suite=sentimnet", '"sentiment"']),
+        (["sweep", "suite=sentiment", "sweep.wrokers=2"], ["sweep.wrokers", '"workers"']),
+        (["sweep", "suite=sentiment", "--fail-on", "overstatd"], ["--fail-on overstatd", '"overstated"']),
+        (["sweep", "suite=sentiment", "--fail-on", ","], ["--fail-on", "overstated"]),
         (["judge"], ["Name a result", "results/ORG--MODEL"]),
         (["judge", "nowhere"], ["There is no nowhere", "verdicts.json"]),
         (["judge", "x", "limit=5"], ["limit=5", "verify check"]),
@@ -100,6 +117,16 @@ def test_the_help_of_a_verb_on_results_teaches_by_examples(verb, capsys):
     text = capsys.readouterr().out
     assert text.count(f"  verify {verb} results/") >= 4
     for word in ("RESULT", "examples:", "exit codes:", "--json"):
+        assert word in text
+
+
+def test_the_help_of_a_sweep_teaches_by_examples(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.count("  verify sweep suite=") >= 6
+    for word in ("--dry-run", "--fail-on", "--json", "--multirun", "sweep.workers=4", "engine=ray", "130  interrupted"):
         assert word in text
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,12 @@ def place(tmp_path_factory):
     (work / task[1]).write_text("".join(line[4:] + "\n" for line in task[2].splitlines()))
     corrections = re.search(r"# (corrections\S+)\n((?:    .*\n)+)", README)
     (work / corrections[1]).write_text("".join(line[4:] + "\n" for line in corrections[2].splitlines()))
+    suite = re.search(r"# (my_conf/suite/\S+)\n((?:    .*\n)+?)\n", README)
+    (work / suite[1]).parent.mkdir(parents=True)
+    (work / suite[1]).write_text("".join(line[4:] + "\n" for line in suite[2].splitlines()))
+    (work / "models").mkdir()
+    shutil.copytree(work / "my-model", work / "models/mine")
+    (work / "models.txt").write_text("./my-model  # here\nORG/MODEL\n")
     rows = "".join(f"{text},{i % 2}\n" for i, text in enumerate(TEXTS))
     (work / "my_tasks/reviews.csv").write_text(f"body,stars\n{rows}")
     for name in ("ORG/MODEL", "ORG/MODEL@v1.0", "distilbert/distilbert-base-uncased-finetuned-sst-2-english"):
@@ -68,7 +75,7 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(place, command):
     work, environment = place
-    program = [sys.executable, "-m", *command.replace("accelerate launch", "accelerate.commands.launch").split()]
+    program = [sys.executable, "-m", *shlex.split(command.replace("accelerate launch", "accelerate.commands.launch"))]
     on_cpu = {**environment, "ACCELERATE_USE_CPU": "true"}  # else the launcher asks for two GPUs
     done = subprocess.run(program, cwd=work, env=on_cpu, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode in (0, 1, 3), done.stderr

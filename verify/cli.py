@@ -50,6 +50,33 @@ goes on where it stopped.
 
 """
 
+_SWEEP = """\
+examples:
+  verify sweep suite=sentiment                    every model that conf/suite/sentiment.yaml names
+  verify sweep suite=sentiment --dry-run          what would be run, how long it takes, memory and downloads
+  verify sweep suite=list suite.file=models.txt   a model on each line of a file; without one, of standard input
+  verify sweep suite=folders 'suite.folders=[models/*]'           folders with a model each
+  verify sweep suite=hub suite.hub.author=ORG suite.hub.top=50    the most downloaded models of the Hub that fit
+  verify sweep suite=mine --config-dir ./my_conf  a suite of your own, my_conf/suite/mine.yaml
+
+  verify sweep suite=sentiment --fail-on overstated,error         for CI
+  verify sweep suite=sentiment sweep.workers=4 sweep.deadline=10 sweep.disk=200GB
+  verify sweep suite=sentiment engine=ray engine.address=HOST:PORT
+  verify sweep suite=sentiment --multirun policy=default,screen
+
+The same command again does only what is missing, with any number of workers; so does one that was interrupted (Ctrl-C
+ends it after the rows at hand, twice at once). A model whose worker dies, or shows no sign of progress for
+sweep.deadline minutes, is begun again in smaller batches, then given up, and the sweep goes on.
+
+"""
+
+_SWEEP_EXIT_CODES = f"""{_EXIT_CODES}\
+  130  interrupted
+
+With --fail-on it is 1 if a verdict is of any kind named (reproduced, consistent, overstated, understated, explained,
+impossible, underspecified, inconclusive, unverifiable, blocked, error), else 0; 4 if `error` is the only one that is.
+"""
+
 _JUDGE = """\
 RESULT is a model's folder in results/, the verdicts.json in it, the folder of one run, or one file of measurements (the
 `result` that `verify check --json` prints). Nothing is run and no model is loaded: the claims and the predictions were
@@ -118,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"verify {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     _add_check(verbs)
+    _add_sweep(verbs)
     _add_judge(verbs)
     _add_explain(verbs)
     _add_claims(verbs)
@@ -139,6 +167,26 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     check.add_argument("--multirun", "-m", action="store_true", help="run every combination of a=1,2 b=3,4 (Hydra)")
     check.add_argument("--config-dir", metavar="FOLDER", help="a folder with policy/, engine/ and suite/ of your own")
     check.set_defaults(run=_check)
+
+
+def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sweep = verbs.add_parser(
+        "sweep",
+        help="check the models of a suite, many at once, and show them in one table",
+        description="Check the models of a suite, many at once, and show them in one table.",
+        epilog=_SWEEP + _SWEEP_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sweep.add_argument(
+        "overrides", nargs="*", metavar="suite=NAME key=value", help="the suite, then settings to change"
+    )
+    sweep.add_argument("--dry-run", action="store_true", help="print what would be run and what it costs, and stop")
+    sweep.add_argument("--json", action="store_true", help="print one JSON object; everything else goes to stderr")
+    sweep.add_argument("--fail-on", metavar="KIND[,KIND]", help="exit with 1 for verdicts of these kinds only")
+    sweep.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
+    sweep.add_argument("--multirun", "-m", action="store_true", help="run every combination of a=1,2 b=3,4 (Hydra)")
+    sweep.add_argument("--config-dir", metavar="FOLDER", help="a folder with policy/, engine/ and suite/ of your own")
+    sweep.set_defaults(run=_sweep)
 
 
 def _add_judge(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -238,7 +286,45 @@ def _check(parsed: argparse.Namespace) -> int:
         return 0
     from verify.verbs.check import run
 
-    return run(config, as_json=parsed.json, command=shlex.join(["verify", "check", *parsed.overrides]))
+    return run(
+        config, as_json=parsed.json, command=shlex.join(["verify", "check", *parsed.overrides, *_config_dir(parsed)])
+    )
+
+
+def _sweep(parsed: argparse.Namespace) -> int:
+    from verify.config import VerifyConfig, compose_config, run_multirun, to_yaml
+
+    words = list(parsed.overrides)
+    if models := [word for word in words if _is_model(word)]:
+        raise UsageError(
+            f"{models[0]}: a sweep takes a suite of models, suite=NAME; for one model: verify check MODEL."
+        )
+    name = next((word.partition("=")[2] for word in words if re.match(r"\+*suite=", word)), "sweep")
+    if parsed.cfg:
+        sys.stdout.write(to_yaml(compose_config(None, words, parsed.config_dir)))
+        return 0
+    if not parsed.multirun:
+        config = compose_config(None, words, parsed.config_dir)
+    from verify.verbs.sweep import kinds_named, run
+
+    fail_on = kinds_named(parsed.fail_on) if parsed.fail_on is not None else []
+
+    def job(config: VerifyConfig) -> int:
+        return run(
+            config,
+            name=name,
+            as_json=parsed.json,
+            dry_run=parsed.dry_run,
+            fail_on=fail_on,
+            one_of_several=parsed.multirun,
+            settings=() if parsed.multirun else [*words, *_config_dir(parsed)],
+        )
+
+    return run_multirun(None, words, parsed.config_dir, job) if parsed.multirun else job(config)
+
+
+def _config_dir(parsed: argparse.Namespace) -> list[str]:
+    return ["--config-dir", parsed.config_dir] if parsed.config_dir else []
 
 
 def _judge(parsed: argparse.Namespace) -> int:

@@ -223,6 +223,7 @@ class Verdict:
     """What became of one claim. ``measured``, ``delta`` (measured − claimed) and ``interval`` are in the claim's unit.
 
     ``interval`` is what the claim was allowed: its print interval widened by the flip budget and the tolerance.
+    ``e_value`` is the evidence against the claim that a sample gives (:mod:`verify.judge.many`), None for all else.
     """
 
     kind: VerdictKind
@@ -240,6 +241,7 @@ class Verdict:
     population: int | None = None
     flips: int | None = None
     probed: int | None = None
+    e_value: float | None = None
     explanation: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     result: str | None = None

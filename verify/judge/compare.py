@@ -8,6 +8,7 @@ the sequential tests (:mod:`verify.judge.sampled`) say what it shows.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 
 from verify.errors import BlockedError, NotComparableError, VerifyError
@@ -52,7 +53,8 @@ def judge(
     if not found:
         return unmeasurable(claim, match, measurement)
     if not measurement.is_full:
-        return _of_part(claim, match, measurement, found[0], sampled)
+        e_value = min(sampled.evidence, sys.float_info.max) if sampled else None
+        return replace(_of_part(claim, match, measurement, found[0], sampled), e_value=e_value)
     standard = found[0] if len(found) == 1 or found[0].metric.endswith("_binary") else None
     fitting = [reading for reading in found if reading.fits]
     if standard is not None and standard.fits:

@@ -63,6 +63,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "split": verdict.split,
         "flips": verdict.flips,
         "probed": verdict.probed,
+        "e_value": verdict.e_value,
         "rule": verdict.rule,
         "reason": verdict.reason,
         "next": verdict.next_step,

@@ -1,0 +1,260 @@
+"""Workers of this machine, with real models: killed, frozen, interrupted, left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from sweep.placing import LONG_COUNT, Place, ended, stages
+from sweep.sweeping import ROOT, assert_rows_stand_once, children_of, is_running, wait_until
+from verify.config import to_yaml
+from verify.errors import EngineError, StoreError
+from verify.sweep.local import LocalWorkers
+from verify.sweep.run import InterruptedSweepError, read_finished, sweep
+from verify.sweep.units import OPENED, Died, Happened
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in /proc")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    place = Place(tmp_path_factory.mktemp("place")).build()
+    for name in ("one", "two", "three"):
+        place.card(place.copy(name), "short")
+    place.card("large", "long", "short")
+    return place
+
+
+class Watch:
+    """Takes reports in, and does something once a model has stored rows of its long task."""
+
+    def __init__(self, act=None, times=1, rows=100):
+        self.reports, self._act, self._times, self._rows = [], act, times, rows
+        self._attempt = -1
+
+    def __call__(self, report):
+        self.reports.append(report)
+        if self._act is None or not isinstance(report, Happened) or self._times == 0:
+            return
+        event = report.event
+        if event["event"] == "rows" and event["total"] == LONG_COUNT and event["done"] > self._rows:
+            self._once(report)
+
+    def _once(self, report):
+        attempt = (report.unit.attempt, len(report.unit.given_up))
+        if attempt != self._attempt:
+            self._attempt, self._times = attempt, self._times - 1
+            self._act(self.process)
+
+    @property
+    def process(self) -> int:
+        """The process that began a pass last."""
+        events = [one.event for one in self.reports if isinstance(one, Happened)]
+        return next(event["process"] for event in reversed(events) if event["event"] == "start")
+
+    def deaths(self):
+        return [one for one in self.reports if isinstance(one, Died)]
+
+
+def kill(process):
+    os.kill(process, signal.SIGKILL)
+
+
+def freeze(process):
+    os.kill(process, signal.SIGSTOP)
+
+
+def swept(place, models, config, watch):
+    return sweep([place.unit(model) for model in models], LocalWorkers(config), config, watch)
+
+
+def kinds(finished):
+    verdicts = json.loads((Path(finished.folder) / "verdicts.json").read_text())["verdicts"]
+    return {one["claim"]["dataset"]: (one["kind"], one["reason"]) for one in verdicts}
+
+
+def test_two_workers_check_three_models_and_leave_nothing_running(place):
+    watch = Watch()
+    before = children_of(os.getpid())
+    config = place.config("calm", "sweep.workers=2")
+    found = swept(place, ["one", "two", "three"], config, watch)
+    assert sorted(one.model for one in found) == ["one", "three", "two"]
+    assert all(one.settled and one.exit_code in (0, 1) for one in found)
+    assert {one.worker for one in watch.reports} == {"worker 1", "worker 2"}
+    assert len({one.unit.key for one in ended(watch.reports)}) == 3
+    opened = [one for one in watch.reports if isinstance(one, Happened) and one.event["event"] == OPENED]
+    assert {tuple(map(tuple, one.event["cells"])) for one in opened} == {(("short", "validation"),)}
+    assert stages(watch.reports).count("loading the model") == 3
+    assert children_of(os.getpid()) == before
+    assert not list((place.folder / "calm/sweeps").glob("logs/*"))
+    for one in found:
+        assert read_finished(place.folder / "calm", one.key) == one
+
+
+def test_a_model_without_a_folder_and_one_without_claims(place):
+    place.copy("silent")
+    (place.folder / "silent/README.md").write_text("# Nothing\n")
+    found = swept(place, ["gone", "silent"], place.config("few", "sweep.workers=1"), Watch())
+    gone, silent = sorted(found, key=lambda one: one.model)
+    assert gone.error_kind == "HubError"
+    assert "There is no folder" in gone.error
+    assert (silent.exit_code, silent.settled, silent.error) == (3, True, None)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_a_cell_is_replaced_and_the_cell_goes_on(place):
+    watch = Watch(kill)
+    (found,) = swept(place, ["large"], place.config("killed", "sweep.workers=1"), watch)
+    (death,) = watch.deaths()
+    assert "SIGKILL" in death.message
+    assert "Its last words" in death.message
+    assert death.cell == "long/validation"
+    assert found.settled
+    assert [one.unit.attempt for one in ended(watch.reports)] == [1], "in smaller batches"
+    assert_rows_stand_once(place.folder / "killed", "long", LONG_COUNT)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_frozen_past_its_deadline_is_ended(place):
+    watch, config = Watch(freeze), place.config("frozen", "sweep.workers=1", "sweep.deadline=0.05")
+    (found,) = swept(place, ["large"], config, watch)
+    (death,) = watch.deaths()
+    assert "no sign of progress for 0.05 minutes" in death.message
+    assert found.settled
+    assert_rows_stand_once(place.folder / "frozen", "long", LONG_COUNT)
+
+
+@pytest.mark.slow
+def test_a_cell_is_given_up_and_the_other_of_its_model_goes_on(place):
+    watch, config = Watch(kill, times=2, rows=0), place.config("given-up", "sweep.workers=1")
+    (found,) = swept(place, ["large"], config, watch)
+    assert len(watch.deaths()) == 2
+    assert not found.settled
+    said = kinds(found)
+    assert said["long"][0] == "error"
+    assert "SIGKILL" in said["long"][1]
+    assert said["short"][0] != "error"
+    (again,) = swept(place, ["large"], config, Watch())
+    assert again.settled
+    assert kinds(again)["long"][0] != "error"
+    assert_rows_stand_once(place.folder / "given-up", "long", LONG_COUNT)
+
+
+def interrupt(_process):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_an_interruption_stores_the_rows_that_are_done(place):
+    watch, config = Watch(interrupt, rows=400), place.config("interrupted", "sweep.workers=1")
+    before = children_of(os.getpid())
+    begun = time.monotonic()
+    with pytest.raises(InterruptedSweepError):
+        swept(place, ["one", "large"], config, watch)
+    assert children_of(os.getpid()) == before
+    events = [one.event for one in watch.reports if isinstance(one, Happened)]
+    seen = max(event["done"] for event in events if event["event"] == "rows" and event["total"] == LONG_COUNT)
+    (run,) = (place.folder / "interrupted").glob("large/long.validation/*")
+    kept = sum(len(pq.read_table(file)) for file in (run / "predictions").glob("*.parquet"))
+    assert kept >= seen, "all that was reported is kept"
+    assert time.monotonic() - begun < 60
+    (found,) = swept(place, ["large"], config, Watch())
+    assert found.settled
+    assert_rows_stand_once(place.folder / "interrupted", "long", LONG_COUNT)
+
+
+@pytest.mark.slow
+def test_an_interruption_ends_a_worker_that_does_not_listen(place):
+    begun = []
+
+    def freeze_and_interrupt(process):
+        freeze(process)
+        begun.append((time.monotonic(), process))
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedSweepError):
+        swept(place, ["large"], place.config("closing", "sweep.workers=1"), Watch(freeze_and_interrupt))
+    ((moment, process),) = begun
+    assert time.monotonic() - moment < 10
+    assert not is_running(process)
+
+
+def test_workers_that_cannot_start_end_the_sweep(place):
+    config = replace(place.config("no-start", "sweep.workers=1"), task_path=[str(place.folder / "no-tasks")])
+    with pytest.raises(EngineError, match=r"before they can begin.*no-tasks"):
+        swept(place, ["one", "two"], config, Watch())
+
+
+def test_a_results_folder_that_is_a_file(place):
+    (place.folder / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        LocalWorkers(place.config("file", "sweep.workers=1"))
+
+
+@pytest.mark.slow
+def test_a_unit_that_needs_two_devices_gets_a_worker_of_its_own(place):
+    config = place.config("devices", "sweep.workers=2")
+    workers = LocalWorkers(config, ["0", "1"])
+    names = set()
+    units = [place.unit("one"), place.unit("two", devices=2), place.unit("three")]
+    found = sweep(units, workers, config, lambda report: names.add((report.unit.reference[-3:], report.worker)))
+    assert len(found) == 3
+    assert all(one.settled for one in found)
+    assert ("two", "gpu 0,1") in names
+    assert names - {("two", "gpu 0,1")} <= {(name, f"gpu {i}") for name in ("one", "ree") for i in (0, 1)}
+
+
+SWEEP = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+from sweep.placing import Place
+from verify.config import from_yaml
+from verify.sweep.local import LocalWorkers
+from verify.sweep.run import sweep
+config = from_yaml(Path({config!r}).read_text())
+place = Place(Path({folder!r}))
+sweep([place.unit(name) for name in {models!r}], LocalWorkers(config), config, lambda report: None)
+"""
+
+
+def command(place, config, *models):
+    """A sweep in a process of its own."""
+    file = place.folder / f"{Path(config.results).name}.yaml"
+    file.write_text(to_yaml(config))
+    code = SWEEP.format(tests=str(ROOT / "tests"), config=str(file), folder=str(place.folder), models=models)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed(place):
+    config = place.config("orphans", "sweep.workers=2")
+    parent = command(place, config, "large", "one")
+    wait_until(lambda: list((place.folder / "orphans").glob("large/long.*/*/predictions/*.parquet")))
+    workers = children_of(parent.pid)
+    assert len(workers) == 2
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not any(map(is_running, workers)), 10)
+    found = swept(place, ["large", "one"], config, Watch())
+    assert all(one.settled for one in found)
+    assert_rows_stand_once(place.folder / "orphans", "long", LONG_COUNT)
+
+
+@pytest.mark.slow
+def test_two_sweeps_of_one_results_folder_do_not_spoil_each_other(place):
+    config = place.config("both", "sweep.workers=1")
+    sweeps = [command(place, config, "large", "one") for _ in range(2)]
+    for process in sweeps:
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+    assert_rows_stand_once(place.folder / "both", "long", LONG_COUNT)
+    assert read_finished(place.folder / "both", "key-of-large").settled

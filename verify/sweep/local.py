@@ -1,0 +1,214 @@
+"""The workers of this machine: one long-lived process for each GPU, or several that share the cores of the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from verify.config import VerifyConfig, to_yaml
+from verify.engine.launch import default_threads, ending, worker_environment
+from verify.errors import EngineError
+from verify.plain import from_plain
+from verify.sweep.process import WorkerProcess
+from verify.sweep.units import LIFE, OPENED, Died, Ended, Finished, Happened, Report, Unit
+from verify.sweep.work import name_of
+from verify.sweep.worker import FINISHED, READY
+
+GRACE = 5.0  # seconds that a worker has to end by itself
+START = 600.0
+"""Seconds that a worker may take for its imports before it counts as one without progress: from a slow disk they take
+minutes."""
+
+MOST_FALSE_STARTS = 3
+MOST_MEMORY = 0.5
+"""The share of the machine's memory, divided by the number of workers, beyond which a worker makes room for a fresh one
+before the next unit: libraries keep some of every model."""
+
+
+@dataclass
+class _Worker:
+    """A process, the devices that are its own, and the unit that it works on.
+
+    ``heard`` is when it last showed progress, in seconds of the monotonic clock; ``ahead`` the key of the unit that it
+    was told to open ahead.
+    """
+
+    name: str
+    devices: tuple[int, ...]
+    process: WorkerProcess
+    unit: Unit | None = None
+    heard: float = 0.0
+    cells: list[str] = field(default_factory=list)
+    cell: str | None = None
+    is_ready: bool = False
+    is_overdue: bool = False
+    ahead: str | None = None
+
+
+class LocalWorkers:
+    """Processes of this machine, as :class:`verify.sweep.units.Workers` asks for them.
+
+    ``gpus`` are the names of the GPUs to use, as ``CUDA_VISIBLE_DEVICES`` takes them; without any, ``sweep.workers``
+    processes (else one for each core) share the cores of the CPU, each with as many threads as are left for it.
+    """
+
+    def __init__(self, config: VerifyConfig, gpus: Sequence[str] = ()) -> None:
+        self._gpus = list(gpus)
+        count = config.sweep.workers or len(gpus) or default_threads(1)
+        count = min(count, len(gpus)) if gpus else count
+        cores_each = default_threads(count)
+        engine = replace(config.engine, threads=min(config.engine.threads or cores_each, cores_each))
+        self._config = replace(config, engine=engine)
+        self._count, self._numbers = count, 0
+        self._events: queue.SimpleQueue[tuple[WorkerProcess, Mapping[str, Any] | None]] = queue.SimpleQueue()
+        self._logs = Path(config.results) / "sweeps" / "logs" / str(os.getpid())
+        self._false_starts = 0
+        self._workers: list[_Worker] = []
+        for device in range(count):
+            self._start((device,))
+
+    @property
+    def free(self) -> int:
+        return self._count - sum(len(worker.devices) for worker in self._workers if worker.unit)
+
+    @property
+    def opened(self) -> Collection[str]:
+        return [worker.ahead for worker in self._workers if worker.unit is None and worker.ahead is not None]
+
+    def begin(self, unit: Unit) -> None:
+        worker = self._worker_for(unit)
+        worker.unit, worker.cells, worker.cell, worker.ahead = unit, [], None, None
+        worker.heard = time.monotonic()
+        worker.process.begin_words()
+        worker.process.order({"unit": asdict(unit)})
+
+    def ahead(self, units: Sequence[Unit]) -> None:
+        if not self._config.sweep.ahead:
+            return
+        busy = [worker for worker in self._workers if worker.unit]
+        wanted = {unit.key: unit for unit in units[: len(busy)]}
+        for worker in busy:
+            if worker.ahead is not None and wanted.pop(worker.ahead, None) is None:
+                worker.ahead = None  # somebody else has begun it
+        for worker, unit in zip([worker for worker in busy if worker.ahead is None], wanted.values(), strict=False):
+            worker.ahead = unit.key
+            worker.process.order({"ahead": asdict(unit)})
+
+    def reports(self, timeout: float) -> Iterator[Report]:
+        until = time.monotonic() + timeout
+        found: list[Report] = []
+        while not found and (left := until - time.monotonic()) > 0:
+            self._end_overdue()
+            with contextlib.suppress(queue.Empty):
+                process, event = self._events.get(timeout=min(left, 1.0))
+                worker = next((one for one in self._workers if one.process is process), None)
+                if worker is not None:
+                    found += self._buried(worker) if event is None else self._reports_of(worker, event)
+        return iter(found)
+
+    def close(self, *, at_once: bool) -> None:
+        for worker in self._workers:
+            worker.process.signal(signal.SIGKILL if at_once else signal.SIGTERM)
+        until = time.monotonic() + GRACE
+        for worker in self._workers:
+            worker.process.end(until)
+        self._workers = []
+        for folder in (self._logs, self._logs.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _start(self, devices: tuple[int, ...]) -> _Worker:
+        self._numbers += 1
+        environment = worker_environment(self._config.engine.threads or 1)
+        if self._count > 1:
+            environment["OMP_WAIT_POLICY"] = "PASSIVE"  # the others want the cores
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[one] for one in devices)
+        log = self._logs / f"{self._numbers}.log"
+        process = WorkerProcess(to_yaml(self._config), log, environment, self._hear)
+        name = f"gpu {','.join(self._gpus[one] for one in devices)}" if self._gpus else f"worker {devices[0] + 1}"
+        worker = _Worker(name, devices, process)
+        self._workers.append(worker)
+        return worker
+
+    def _hear(self, process: WorkerProcess, event: Mapping[str, Any] | None) -> None:
+        self._events.put((process, event))
+
+    def _worker_for(self, unit: Unit) -> _Worker:
+        """An idle worker with as many devices as the unit needs, made of several idle ones if need be."""
+        idle = [worker for worker in self._workers if worker.unit is None]
+        fitting = [worker for worker in idle if len(worker.devices) == unit.devices]
+        if fitting:
+            return next((worker for worker in fitting if worker.ahead == unit.key), fitting[0])
+        devices = tuple(device for worker in idle for device in worker.devices)
+        if len(devices) < unit.devices:
+            raise EngineError(f"{unit.reference} needs {unit.devices} devices, and {len(devices)} are free.")
+        for worker in idle:
+            self._retire(worker)
+        chosen = self._start(devices[: unit.devices])
+        for device in devices[unit.devices :]:
+            self._start((device,))
+        return chosen
+
+    def _retire(self, worker: _Worker) -> None:
+        """End an idle worker."""
+        self._workers.remove(worker)
+        worker.process.end()
+
+    def _reports_of(self, worker: _Worker, event: Mapping[str, Any]) -> list[Report]:
+        worker.heard = time.monotonic()
+        if event["event"] == READY:
+            worker.is_ready, self._false_starts = True, 0
+        unit = worker.unit
+        if unit is None or event["event"] in (READY, LIFE) or event["key"] != unit.key:
+            return []
+        if event["event"] == FINISHED:
+            worker.unit = None
+            finished: Finished = from_plain(Finished, event["finished"])
+            self._make_room(worker, int(event["memory"]))
+            return [Ended(unit, worker.name, finished)]
+        if event["event"] == OPENED:
+            worker.cells = [name_of((task, split)) for task, split in event["cells"]]
+        elif "cell" in event:
+            worker.cell = worker.cells[int(event["cell"])]
+        return [Happened(unit, worker.name, {name: value for name, value in event.items() if name != "key"})]
+
+    def _buried(self, worker: _Worker) -> list[Report]:
+        """What is to be said of a worker that has ended; another one takes its place."""
+        self._workers.remove(worker)
+        words = worker.process.last_words()
+        code = worker.process.end(time.monotonic() + GRACE)
+        self._false_starts += not worker.is_ready
+        if self._false_starts >= MOST_FALSE_STARTS:
+            raise EngineError(f"Workers end with {ending(code)} before they can begin. Their last words: {words}")
+        self._start(worker.devices)
+        if worker.unit is None:
+            return []
+        if worker.is_overdue:
+            what = f"There was no sign of progress for {self._config.sweep.deadline:g} minutes (sweep.deadline)."
+        else:
+            what = f"The worker process ended with {ending(code)}."
+        return [Died(worker.unit, worker.name, f"{what} Its last words: {words}", worker.cell)]
+
+    def _end_overdue(self) -> None:
+        if self._config.sweep.deadline is None:
+            return
+        deadline = 60 * self._config.sweep.deadline
+        for worker in self._workers:
+            silence = time.monotonic() - worker.heard
+            if worker.unit and not worker.is_overdue and silence > (deadline if worker.is_ready else START):
+                worker.is_overdue = True
+                worker.process.signal(signal.SIGKILL)
+
+    def _make_room(self, worker: _Worker, memory: int) -> None:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if memory > MOST_MEMORY * whole / self._count:
+            self._retire(worker)
+            self._start(worker.devices)

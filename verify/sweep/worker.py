@@ -1,0 +1,170 @@
+"""A process that works on the units of a sweep, one after the other: ``python -m verify.sweep.worker``.
+
+It gets the configuration and then its orders on standard input, a line of JSON each, and reports on standard output
+as the engine's worker does. While it computes it opens the unit that is likely to come next. It ends when standard
+input does, because then nobody wants what it has. Told to stop (SIGTERM), it stores the rows that are done, and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from verify.config import VerifyConfig, from_yaml
+from verify.engine.worker import RECORD
+from verify.errors import VerifyError
+from verify.plain import from_plain
+from verify.sweep.here import run_here
+from verify.sweep.life import Life
+from verify.sweep.units import Unit
+from verify.sweep.work import finish, opened_unit
+from verify.tasks.registry import Registry, load_registry
+from verify.verbs.checking import Opened, data_revision
+
+READY, FINISHED = "ready", "finished"
+
+Say = Callable[[Mapping[str, Any]], None]
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Work until told to stop; the exit code, as a shell gives it for the signal."""
+    report = sys.stdout
+    lock = threading.Lock()
+
+    def say(event: Mapping[str, Any]) -> None:
+        with lock:
+            report.write(f"{RECORD}{json.dumps(event)}\n")
+            report.flush()
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("verify").setLevel(logging.INFO)
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            _work(say)
+        except KeyboardInterrupt:
+            return 128 + signal.SIGTERM
+        except BrokenPipeError:
+            return 128 + signal.SIGPIPE
+    return 0
+
+
+def _work(say: Say) -> None:
+    first = sys.stdin.readline()
+    if not first:
+        return
+    config = from_yaml(json.loads(first)["config"])
+    orders = Orders(config, load_registry(config.task_path))
+    threading.Thread(target=orders.listen, args=(sys.stdin,), daemon=True).start()
+    life = Life(say)
+    _import_what_all_need()
+    say({"event": READY})
+    while True:
+        unit = orders.next()
+        life.opening()
+        opened = orders.opened(unit)
+        emit = life.watching(partial(_of_unit, say, unit.key))
+        finished = finish(unit, opened, config, emit, run_here)
+        life.resting()
+        say({"event": FINISHED, "key": unit.key, "finished": asdict(finished), "memory": _memory()})
+
+
+class Orders:
+    """What the sweep wants: units to work on, and one to open ahead.
+
+    To open is to read the claims and fetch the weights. On a machine with a GPU, whose processor has time meanwhile,
+    the data are fetched and converted, too; elsewhere that would take the core of the unit that computes.
+    """
+
+    def __init__(self, config: VerifyConfig, registry: Registry) -> None:
+        self._config, self._registry = config, registry
+        self._units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
+        self._opener = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
+        self._ahead: dict[str, Future[Opened | VerifyError]] = {}
+
+    def listen(self, stream: IO[str]) -> None:
+        """Take orders until there is nobody left to give them; then the process ends, whatever it does."""
+        for line in stream:
+            order = json.loads(line)
+            if "ahead" in order:
+                unit: Unit = from_plain(Unit, order["ahead"])
+                self._ahead = {unit.key: self._ahead.get(unit.key) or self._opener.submit(self._open_ahead, unit)}
+            else:
+                self._units.put(from_plain(Unit, order["unit"]))
+        os._exit(0)
+
+    def next(self) -> Unit:
+        """The next unit to work on, once there is one."""
+        return self._units.get()
+
+    def opened(self, unit: Unit) -> Opened | VerifyError:
+        """The model of a unit with its claims; opened ahead, if the sweep had foreseen it."""
+        ahead = self._ahead.pop(unit.key, None)
+        if ahead is not None and (ahead.running() or ahead.done()):
+            return ahead.result()
+        return opened_unit(unit, self._config, self._registry)
+
+    def _open_ahead(self, unit: Unit) -> Opened | VerifyError:
+        opened = opened_unit(unit, self._config, self._registry)
+        if isinstance(opened, Opened) and opened.subject is not None and _has_time(self._config):
+            self._fetch_data(opened)
+        return opened
+
+    def _fetch_data(self, opened: Opened) -> None:
+        from verify.tasks.data import load_examples
+
+        for (_, split), task in opened.cells.items():
+            try:
+                load_examples(task, split, data_revision(task, self._config))
+            except Exception as error:  # whoever needs the data will say so
+                _log.info("%s, split %s, could not be fetched ahead: %s", task.name, split, error)
+
+
+def _of_unit(say: Say, key: str, event: Mapping[str, Any]) -> None:
+    say({"key": key, **event})
+
+
+def _has_time(config: VerifyConfig) -> bool:
+    """Whether the processor has time while a model computes: another device does that."""
+    import torch
+
+    return config.engine.device != "cpu" and torch.accelerator.is_available()
+
+
+def _import_what_all_need() -> None:
+    """Import now, while there is nothing to do, what every kind of model needs."""
+    import datasets  # noqa: F401
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: F401
+
+    import verify.engine.run
+    import verify.metrics.registry  # noqa: F401
+
+
+def _memory() -> int:
+    """The memory that this process holds, in bytes; where the system does not say, the most that it ever held."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    code = main()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)  # everything is on disk, and a thread may still be fetching
