@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from verify import __version__
@@ -19,6 +18,7 @@ from verify.config import VerifyConfig
 from verify.engine.job import ENGINE_VERSION, Emit, Job
 from verify.engine.plan import complete_prefix, example_order
 from verify.errors import StoreError, UsageError, VerifyError
+from verify.locking import locked
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
 from verify.predictions import LabelPredictions, Predictions, subset
@@ -28,8 +28,6 @@ from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
 from verify.types import Measurement, Score, TaskSpec
 
 FOREIGN = "evaluate:"
-WAITING = "waiting for another run of the same model and task"
-"""The stage of a cell whose run folder another process works on."""
 
 RunJobs = Callable[[Sequence[Job], Emit], list[VerifyError | None]]
 """Runs the jobs of one model and says what became of each, as :func:`verify.engine.launch.run_jobs` does."""
@@ -109,7 +107,7 @@ def measure(
                 pending[index] = one
     with contextlib.ExitStack() as locks:
         for index in sorted(pending, key=lambda index: str(pending[index].folder.path)):
-            locks.enter_context(_locked(pending[index].folder, partial(_of_cell, emit, index)))
+            locks.enter_context(locked(pending[index].folder, partial(_of_cell, emit, index)))
         found |= _measured(subject, pending, config, emit, settled, run)
     return [found[index] for index in range(len(cells))]
 
@@ -134,7 +132,7 @@ def rescore(subject: Subject, cell: Cell, folder: RunFolder, digest: str | None,
     selection = _selection(cell.task, config)
     if stored := folder.measurement(selection):
         return replace(stored, result=str(folder.measurement_file(selection)))
-    with _locked(folder, lambda event: None):
+    with locked(folder, lambda event: None):
         nothing_run = {"seconds": 0.0, "inference_seconds": 0.0}
         return _score(subject, _Pending(cell, folder, selection, digest), config, nothing_run)
 
@@ -383,25 +381,3 @@ _KEPT = (
     "threads",
     "versions",
 )
-
-
-@contextlib.contextmanager
-def _locked(folder: RunFolder, emit: Emit) -> Iterator[None]:
-    """Only one process runs a folder at a time; a second one waits, and says so."""
-    lock = FileLock(folder.path / ".lock")
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            emit({"event": "stage", "stage": WAITING})
-            lock.acquire()
-    except OSError as error:
-        raise StoreError(
-            f"The results folder {folder.path} cannot be written: {error.strerror}. Choose another one with "
-            "results=FOLDER."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,7 +17,7 @@ from sweep.sweeping import ROOT, wait_until
 from verify.config import to_yaml
 from verify.engine.worker import RECORD
 from verify.errors import HubError
-from verify.measure import WAITING
+from verify.locking import WAITING
 from verify.sweep import life, worker
 from verify.sweep.life import Life
 from verify.sweep.local import LocalWorkers

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.engine.job import Emit
-from verify.measure import WAITING
+from verify.locking import WAITING
 from verify.sweep.units import LIFE
 
 BETWEEN_LOOKS = 5.0  # seconds

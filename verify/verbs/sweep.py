@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -33,6 +34,7 @@ from verify.verbs.verdicts import DOES_NOT_HOLD, ERRORS, FILE, HOLDS, NOTHING_SE
 
 TABLES = "tables"
 INTERRUPTED = 130
+WIDE = 160  # characters
 _OF_SWEEPS = re.compile(r"\+*(suite|sweep|engine\.(cluster|address|slurm))\b|engine=(ray|slurm)$")
 
 
@@ -80,7 +82,7 @@ def run(
     write_json(file, found)
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=None if one_of_several else 1))  # noqa: T201
-    show_sweep(err if as_json else Console(file=sys.stdout, highlight=False), tally, str(file))
+    show_sweep(err if as_json else _out(), tally, str(file))
     if interrupted:
         raise KeyboardInterrupt
     return code
@@ -170,7 +172,15 @@ def _workers(config: VerifyConfig, registry: Registry) -> Workers:
 def _print_plan(plan: Plan, name: str, *, as_json: bool, on_one_line: bool, err: Console) -> None:
     if as_json:
         print(json.dumps(plan_object(name, plan), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
-    show_plan(err if as_json else Console(file=sys.stdout, highlight=False), name, plan, only_totals=as_json)
+    show_plan(err if as_json else _out(), name, plan, only_totals=as_json)
+
+
+def _out() -> Console:
+    """Standard output: wide where it is no terminal, so that names stay whole for whoever searches in it."""
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    return console
 
 
 def _table_file(config: VerifyConfig, name: str, several: Sequence[Finished] | None) -> Path:
