@@ -259,7 +259,8 @@ def _add_tasks(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    from verify.config import VerifyConfig, compose_config, run_multirun, to_yaml
+    from verify.compose import compose_config, run_multirun, to_yaml
+    from verify.config import VerifyConfig
     from verify.engine.layout import launched
 
     words = list(parsed.overrides)
@@ -292,7 +293,8 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 def _sweep(parsed: argparse.Namespace) -> int:
-    from verify.config import VerifyConfig, compose_config, run_multirun, to_yaml
+    from verify.compose import compose_config, run_multirun, to_yaml
+    from verify.config import VerifyConfig
 
     words = list(parsed.overrides)
     if models := [word for word in words if _is_model(word)]:
@@ -328,7 +330,7 @@ def _config_dir(parsed: argparse.Namespace) -> list[str]:
 
 
 def _judge(parsed: argparse.Namespace) -> int:
-    from verify.config import compose_config
+    from verify.compose import compose_config
 
     results, settings = _results(parsed, ("policy", "task_path"), "To measure with others: verify check.")
     config = compose_config(None, settings, parsed.config_dir)
@@ -338,7 +340,7 @@ def _judge(parsed: argparse.Namespace) -> int:
 
 
 def _explain(parsed: argparse.Namespace) -> int:
-    from verify.config import compose_config
+    from verify.compose import compose_config
 
     allowed = ("policy", "task_path", *(("engine", "budget") if parsed.rerun else ()))
     more = "To measure with others: verify check." if parsed.rerun else "With --rerun: engine and budget, too."
@@ -373,7 +375,7 @@ def _is_model(word: str) -> bool:
 
 
 def _claims(parsed: argparse.Namespace) -> int:
-    from verify.config import compose_config
+    from verify.compose import compose_config
     from verify.verbs.claims import run
 
     return run(parsed.target, compose_config(None, parsed.overrides), as_json=parsed.json, as_jsonl=parsed.jsonl)

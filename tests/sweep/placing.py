@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from builders import bert, model_index, save, sentences, write_parquet, write_task
 
-from verify.config import VerifyConfig, compose_config
+from verify.compose import compose_config
+from verify.config import VerifyConfig
 from verify.sweep.units import Ended, Happened, Report, Unit
 
 COUNT, LONG_COUNT = 60, 2000

@@ -1,6 +1,6 @@
 import pytest
 
-from verify.config import compose_config
+from verify.compose import compose_config
 from verify.errors import UsageError
 from verify.sweep import devices
 from verify.sweep.devices import CPU, GPU, available_memory, core_count, devices_for, gpu_names, parsed, visible

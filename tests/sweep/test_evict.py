@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from verify.config import bytes_of, compose_config
+from verify.compose import compose_config
+from verify.config_values import bytes_of
 from verify.errors import UsageError
 from verify.sweep.evict import Evictor
 

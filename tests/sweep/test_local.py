@@ -14,7 +14,7 @@ import pytest
 
 from sweep.placing import LONG_COUNT, Place, ended, stages
 from sweep.sweeping import ROOT, assert_rows_stand_once, children_of, is_running, wait_until
-from verify.config import to_yaml
+from verify.compose import to_yaml
 from verify.errors import EngineError, StoreError
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import InterruptedSweepError, read_finished, sweep
@@ -216,7 +216,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from sweep.placing import Place
-from verify.config import from_yaml
+from verify.compose import from_yaml
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import sweep
 config = from_yaml(Path({config!r}).read_text())

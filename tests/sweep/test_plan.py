@@ -10,7 +10,7 @@ import pytest
 from builders import model_index
 from safetensors.numpy import save_file
 
-from verify.config import compose_config
+from verify.compose import compose_config
 from verify.errors import UsageError
 from verify.sweep import cards
 from verify.sweep.devices import CPU, GPU, Device, Devices
@@ -252,7 +252,7 @@ def test_a_model_of_the_hub_states_its_download(loopback_hub, environment, tmp_p
 def test_planning_loads_no_torch(models, tmp_path):
     code = (
         "import sys\n"
-        "from verify.config import compose_config\n"
+        "from verify.compose import compose_config\n"
         "from verify.sweep.plan import make_plan\n"
         "from verify.tasks.registry import load_registry\n"
         f"config = compose_config(None, ['suite=folders', 'suite.folders=[{models}/*]', 'engine.device=cpu'])\n"

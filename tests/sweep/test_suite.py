@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.config import HubQuery, SuiteConfig, VerifyConfig, compose_config
+from verify.compose import compose_config
+from verify.config import HubQuery, SuiteConfig, VerifyConfig
 from verify.errors import UsageError
 from verify.sweep.suite import Reference, references
 from verify.tasks.registry import load_registry

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from sweep.placing import LONG_COUNT, Place
 from sweep.sweeping import ROOT, wait_until
-from verify.config import to_yaml
+from verify.compose import to_yaml
 from verify.engine.worker import RECORD
 from verify.errors import HubError
 from verify.locking import WAITING

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from verify.config import VerifyConfig, to_yaml
+from verify.compose import to_yaml
+from verify.config import VerifyConfig
 from verify.engine.launch import default_threads, ending, worker_environment
 from verify.errors import EngineError
 from verify.plain import from_plain

@@ -12,7 +12,8 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
-from verify.config import VerifyConfig, bytes_of
+from verify.config import VerifyConfig
+from verify.config_values import bytes_of
 from verify.errors import EngineError, VerifyError
 from verify.plain import UnreadableError, from_plain
 from verify.store import read_json, write_json

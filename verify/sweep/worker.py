@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from verify.config import VerifyConfig, from_yaml
+from verify.compose import from_yaml
+from verify.config import VerifyConfig
 from verify.engine.worker import RECORD
 from verify.errors import VerifyError
 from verify.plain import from_plain

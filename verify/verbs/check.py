@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from verify.config import VerifyConfig, worst
+from verify.compose import worst
+from verify.config import VerifyConfig
 from verify.engine.job import Emit
 from verify.errors import UsageError, VerifyError
 from verify.report.progress import ProgressView

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from verify.config import VerifyConfig, worst
+from verify.compose import worst
+from verify.config import VerifyConfig
 from verify.errors import StoreError
 from verify.judge.cases import Case
 from verify.judge.differences import DIFFERS, Key, with_explanations

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from verify.config import VerifyConfig, worst
+from verify.compose import worst
+from verify.config import VerifyConfig
 from verify.verbs.stored import concluded, opened
 from verify.verbs.verdicts import explained, judged, show
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify.config import compose_config
+from verify.compose import compose_config
 from verify.errors import UsageError
 from verify.tasks.kinds import KINDS, settings_of
 from verify.tasks.registry import Registry, load_registry

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from verify.config import VerifyConfig, compose_config, run_multirun, to_yaml, worst
+from verify.compose import compose_config, run_multirun, to_yaml, worst
+from verify.config import VerifyConfig
 from verify.errors import HubError, NotComparableError, UsageError
 
 
