@@ -1,0 +1,347 @@
+"""Units as tasks of a Ray cluster that runs already: it is never started here, and never stopped.
+
+Ray places the tasks: one that needs GPUs gets its own, any other gets cores. Its processes are used again, so that
+imports stay warm, but for those with a GPU, which a process cannot exchange for another one later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from verify.config import VerifyConfig
+from verify.engine.launch import MEMORY
+from verify.errors import EngineError, UsageError
+from verify.sweep import progress_file
+from verify.sweep.remote import Loss, RemoteWorkers
+from verify.sweep.remote_task import Place, RemoteTask, logged, problem_here, tail
+from verify.sweep.units import Finished, Unit
+from verify.tasks.registry import Registry
+
+START = "RAY_AUTH_MODE=token ray start --head"
+PATIENCE = 120.0
+"""Seconds that a node has to say whether it can take part: its first process may have to be started."""
+PATIENCE_ADDRESS = 10.0  # seconds
+PATIENCE_HEAD = 30.0
+"""Seconds in which a head that was lost may come back."""
+SETTINGS = 4
+
+
+@dataclass(frozen=True)
+class RayTask:
+    """A task that was submitted, and the log that it writes into the results folder."""
+
+    reference: Any
+    log: Path
+
+
+def perform(task: RemoteTask) -> Finished:
+    """What a process of Ray does with a unit."""
+    return task()
+
+
+class RayWorkers(RemoteWorkers[RayTask]):
+    """The nodes of a Ray cluster.
+
+    Raises UsageError if Ray is not installed, if the cluster cannot be reached or wants another token, or if one of its
+    nodes cannot take part.
+    """
+
+    def __init__(self, config: VerifyConfig, registry: Registry) -> None:
+        super().__init__(config, registry, "ray")
+        device = config.engine.device
+        if ":" in device:
+            raise UsageError(
+                f"engine.device={device}: Ray gives every model a GPU of its own; say engine.device=cuda instead."
+            )
+        _connect(config.engine.address, config.engine.threads or 1)
+        import ray
+
+        self._ray = ray
+        self._head = str(ray.get_runtime_context().gcs_address)
+        self._heard, self._known = time.monotonic(), list[dict[str, Any]]()
+        try:
+            self._on_gpus = self._has_gpus(device)
+            self._check_nodes()
+        except BaseException:
+            ray.shutdown()
+            raise
+        # a process keeps the GPU that it began with, whatever Ray gives to its next task
+        self._task = ray.remote(max_retries=0, max_calls=1 if self._on_gpus else 0)(perform)
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The nodes that are alive; those that were while the head does not answer, which Ray itself would wait for.
+
+        Raises EngineError once the head is lost: Ray would end this process after a minute.
+        """
+        now = time.monotonic()
+        if _answers(self._head):
+            self._heard = now
+            self._known = [node for node in self._ray.nodes() if node["Alive"]]
+        elif now - self._heard > PATIENCE_HEAD:
+            raise EngineError(
+                f"The head of the Ray cluster, {self._head}, is lost. What was done is kept: start the cluster again, "
+                "and the same command goes on from there."
+            )
+        return self._known
+
+    def _has_gpus(self, device: str) -> bool:
+        """Whether units get GPUs. Raises UsageError if GPUs are asked for and the cluster has none."""
+        has_any = self._total("GPU") >= 1
+        if device == "cuda" and not has_any:
+            raise UsageError(
+                "engine.device=cuda: the Ray cluster has no GPU. Use engine.device=cpu, or add a node that has one."
+            )
+        return has_any and device in ("auto", "cuda")
+
+    def _total(self, resource: str) -> float:
+        return sum(float(node["Resources"].get(resource, 0)) for node in self._nodes())
+
+    def _capacity(self) -> int:
+        if self._on_gpus:
+            return int(self._total("GPU"))
+        return sum(int(node["Resources"].get("CPU", 0)) // self._threads() for node in self._nodes())
+
+    def _threads(self) -> int:
+        if self._config.engine.threads or not self._on_gpus:
+            return super()._threads()
+        shares = [
+            int(node["Resources"].get("CPU", 1) // node["Resources"]["GPU"])
+            for node in self._nodes()
+            if node["Resources"].get("GPU", 0) >= 1
+        ]
+        return max(min(shares, default=1), 1)
+
+    def _refusal(self, unit: Unit) -> str | None:
+        resource, needed = ("GPU", unit.devices) if self._on_gpus else ("CPU", self._threads())
+        most = max((int(node["Resources"].get(resource, 0)) for node in self._nodes()), default=0)
+        if needed <= most or self._config.sweep.workers:  # with sweep.workers, larger nodes may be yet to come
+            return None
+        return (
+            f"It needs {needed} {resource}s on one node, and the largest node of the Ray cluster has {most}. Add a "
+            f"larger node, or {'set engine.dtype=bfloat16' if self._on_gpus else 'lower engine.threads'}."
+        )
+
+    def _submit(self, task: RemoteTask, name: str) -> RayTask:
+        log = self.folder / "ray" / f"{name}.log"
+        gpus = task.unit.devices if self._on_gpus else 0
+        cores = (self._config.engine.threads or 0) if self._on_gpus else self._threads()
+        task = replace(task, log=str(log))
+        return RayTask(self._task.options(num_gpus=gpus, num_cpus=cores).remote(task), log)
+
+    def _outcome(self, handle: RayTask) -> Finished | Loss | None:
+        from ray import exceptions
+
+        done, _ = self._ray.wait([handle.reference], timeout=0)
+        if not done:
+            return None
+        lost = (
+            exceptions.NodeDiedError,
+            exceptions.LocalRayletDiedError,
+            exceptions.ObjectLostError,
+            exceptions.TaskUnschedulableError,
+            exceptions.RuntimeEnvSetupError,
+        )
+        try:
+            finished: Finished = self._ray.get(handle.reference)
+        except lost as error:
+            return Loss(f"Its Ray node was lost ({type(error).__name__}).", blameless=True)
+        except exceptions.OutOfMemoryError:
+            return Loss("Ray ended its process because the node ran short of memory.")
+        except exceptions.WorkerCrashedError:
+            return Loss("Its process was killed or crashed (often: out of memory).")
+        except exceptions.RayTaskError as error:
+            return Loss(f"Its process failed with {_said(error.cause)}.")
+        except exceptions.RayError as error:
+            return Loss(f"Ray gave it up: {_said(error)}.")
+        return finished
+
+    def _wait(self, handles: Sequence[RayTask], seconds: float) -> None:
+        if handles:
+            self._ray.wait([handle.reference for handle in handles], num_returns=1, timeout=seconds)
+        else:
+            super()._wait(handles, seconds)
+
+    def _cancel(self, handle: RayTask, *, at_once: bool, has_begun: bool) -> None:
+        # Ray ends this process, too, if a task is cancelled while it is being sent; leaving the cluster ends such a one
+        if has_begun:
+            self._ray.cancel(handle.reference, force=at_once)
+
+    def _remove_files(self, handle: RayTask) -> None:
+        with contextlib.suppress(OSError):
+            handle.log.unlink(missing_ok=True)
+
+    def _leave(self) -> None:
+        self._ray.shutdown()
+
+    def _last_words(self, handle: RayTask) -> str:
+        return tail(handle.log)
+
+    def _check_nodes(self) -> None:
+        """Raise UsageError if a node does not see the results folder, or has another version of verify."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        file = self.folder / "progress" / f"seen-{secrets.token_hex(4)}"
+        progress_file.create(file)
+        place = Place(str(Path.cwd()), str(file))
+        check = self._ray.remote(max_retries=0, num_cpus=0)(problem_here)
+        asked = {}
+        for node in self._nodes():
+            strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            asked[check.options(scheduling_strategy=strategy).remote(place)] = node["NodeManagerHostname"]
+        try:
+            answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+            for answer in answered:
+                if problem := _answer(answer, asked[answer]):
+                    raise UsageError(f"engine.cluster=ray: {problem}")
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _answer(reference: Any, host: str) -> str | None:
+    """What a node says against taking part; a node that dies meanwhile says nothing."""
+    import ray
+    from ray import exceptions
+
+    try:
+        problem: str | None = ray.get(reference)
+    except exceptions.RayTaskError as error:
+        return (
+            f"The node {host} cannot run verify ({_said(error.cause)}). Install the same version of it on every node, "
+            "and run the same command again."
+        )
+    except exceptions.RayError:
+        return None
+    return problem
+
+
+def _connect(address: str | None, threads: int) -> None:
+    """Connect this process with the running cluster. Raises UsageError, which says what to do about it."""
+    if find_spec("ray") is None:
+        raise UsageError(
+            "engine.cluster=ray needs Ray, which is not installed here. Run `pip install 'verify[ray]'` on every node "
+            "of the cluster, and the same command again."
+        )
+    if address is not None:
+        _check_address(address)
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray._private import worker
+    from ray.exceptions import AuthenticationError
+
+    # what Ray reports of its nodes would go to standard output, among our own tables and objects
+    worker.print_to_stdstream = lambda data, ignore_prefix: None
+    environment = {**MEMORY, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
+    with _overheard() as heard:
+        try:
+            ray.init(
+                address=address or "auto",
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": environment},
+            )
+        except AuthenticationError:
+            problem = _no_token(address)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            problem = _unreachable(address, error, heard.read_text(encoding="utf-8", errors="replace"))
+        else:
+            return
+    raise UsageError(problem)
+
+
+def _check_address(address: str) -> None:
+    found = re.fullmatch(r"(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})", address)
+    if not found or int(found["port"]) > 65535:
+        raise UsageError(
+            f"engine.address={address}: must be HOST:PORT of a Ray cluster, as `ray start --head` prints it (its port "
+            "is 6379 unless another one was chosen). Start the sweep on a machine that is a node of that cluster."
+        )
+    try:
+        is_ray = _speaks_http2(found["host"].strip("[]"), int(found["port"]))
+    except OSError as error:
+        raise UsageError(
+            f"engine.address={address}: nothing answers there ({error.strerror or error}). Start a Ray cluster with "
+            f"`{START}`, or check the address."
+        ) from error
+    if not is_ray:
+        raise UsageError(
+            f"engine.address={address}: what answers there is not a Ray cluster. Give the HOST:PORT that `ray start "
+            "--head` has printed (its port is 6379 unless another one was chosen)."
+        )
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):
+        return True
+    return False
+
+
+def _speaks_http2(host: str, port: int) -> bool:
+    """Whether a server can be one of Ray, which would wait for minutes for anything else to answer.
+
+    Ray speaks gRPC, thus HTTP/2, whose servers send a frame of type SETTINGS first (RFC 9113, section 3.4). With
+    RAY_USE_TLS nothing can be said from outside. Raises OSError if there is no server.
+    """
+    with socket.create_connection((host, port), timeout=PATIENCE_ADDRESS) as stream:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return True
+        try:
+            stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]))
+            return stream.recv(9, socket.MSG_WAITALL)[3:4] == bytes([SETTINGS])
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def _overheard() -> Iterator[Path]:
+    """Keep to a file what Ray writes while it connects; it repeats a refusal every second."""
+    with tempfile.TemporaryDirectory(prefix="verify-ray-") as folder:
+        file = Path(folder) / "log"
+        with logged(file):
+            yield file
+
+
+def _no_token(address: str | None) -> str:
+    return (
+        f"The Ray cluster {address or 'on this machine'} needs a token, and none is set here. Set RAY_AUTH_TOKEN to "
+        "the token of the cluster (`ray get-auth-token` prints it on its head), or put it into ~/.ray/auth_token. For "
+        "a cluster that runs without any, set RAY_AUTH_MODE=disabled: whoever reaches its ports can then run code on "
+        "it."
+    )
+
+
+def _unreachable(address: str | None, error: Exception, heard: str) -> str:
+    if "InvalidAuthToken" in heard:
+        return (
+            f"The Ray cluster {address or 'on this machine'} refused the token. Set RAY_AUTH_TOKEN to the one that its "
+            "nodes were started with (`ray get-auth-token` prints it on its head), and RAY_AUTH_MODE to token, and run "
+            "the same command again."
+        )
+    if address is None:
+        return (
+            f"No Ray cluster runs on this machine. Start one with `{START}`, add machines with `ray start "
+            "--address=HOST:PORT`, and run the same command again; or name a running one with engine.address=HOST:PORT."
+        )
+    return (
+        f"The Ray cluster {address} cannot be used from here ({_said(error)}). Start the sweep on a machine that is "
+        "a node of it, with the same versions of Ray and Python."
+    )
+
+
+def _said(error: BaseException) -> str:
+    """An error on one line, without the colours that Ray adds."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split()))[:400].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
