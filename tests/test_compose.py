@@ -128,6 +128,9 @@ def test_wrong_files_of_ones_own_are_refused(tmp_path):
     assert "broken.yaml" in error_of("suite=broken", config_dir=str(tmp_path))
     assert "must be a list" in error_of("suite=text", config_dir=str(tmp_path))
     assert "no such folder" in error_of(config_dir=str(tmp_path / "nowhere"))
+    for name, text in (("list", "- org/a\n"), ("mapping", "defaults: [schema]\nmodels: {a: 1}\n")):
+        (tmp_path / "suite" / f"my-{name}.yaml").write_text(text)
+        assert "one of the files has another form" in error_of(f"suite=my-{name}", config_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -215,9 +218,10 @@ class Runs:
     """A job that writes down what it was given and returns the codes in turn."""
 
     def __init__(self, *codes):
-        self.seen, self.codes = [], list(codes)
+        self.seen, self.own, self.codes = [], [], list(codes)
 
-    def __call__(self, config):
+    def __call__(self, config, own):
+        self.own.append(own)
         self.seen.append((config.model, config.limit, config.seed, config.policy.name))
         code = self.codes.pop(0) if self.codes else 0
         if isinstance(code, Exception):
@@ -239,6 +243,8 @@ def test_every_combination_runs_once_in_order_and_leaves_nothing_behind(empty_fo
         (model, limit, 5, policy) for model in ("org/a", "./b") for limit in (1, 2) for policy in ("default", "strict")
     ]
     assert sys.argv == arguments
+    assert runs.own[0] == ["limit=1", "policy=default", "seed=5"]
+    assert runs.own[-1] == ["limit=2", "policy=strict", "seed=5"]
 
 
 def test_the_models_of_a_multirun_are_taken_literally(empty_folder):

@@ -277,8 +277,10 @@ def _check(parsed: argparse.Namespace) -> int:
     if parsed.multirun:
         from verify.verbs.check import run
 
-        def job(config: VerifyConfig) -> int:
-            return run(config, as_json=parsed.json, one_of_several=True)
+        def job(config: VerifyConfig, own: list[str]) -> int:
+            typed = [*([config.model] if config.model else []), *own, *_config_dir(parsed)]
+            command = shlex.join(["verify", "check", *typed])
+            return run(config, as_json=parsed.json, one_of_several=True, command=command)
 
         return run_multirun(model, words, parsed.config_dir, job)
     config = compose_config(model, words, parsed.config_dir)
@@ -301,7 +303,6 @@ def _sweep(parsed: argparse.Namespace) -> int:
         raise UsageError(
             f"{models[0]}: a sweep takes a suite of models, suite=NAME; for one model: verify check MODEL."
         )
-    name = next((word.partition("=")[2] for word in words if re.match(r"\+*suite=", word)), "sweep")
     if parsed.cfg:
         sys.stdout.write(to_yaml(compose_config(None, words, parsed.config_dir)))
         return 0
@@ -311,18 +312,18 @@ def _sweep(parsed: argparse.Namespace) -> int:
 
     fail_on = kinds_named(parsed.fail_on) if parsed.fail_on is not None else []
 
-    def job(config: VerifyConfig) -> int:
+    def job(config: VerifyConfig, own: list[str]) -> int:
         return run(
             config,
-            name=name,
+            name=next((word.partition("=")[2] for word in own if re.match(r"\+*suite=", word)), "sweep"),
             as_json=parsed.json,
             dry_run=parsed.dry_run,
             fail_on=fail_on,
             one_of_several=parsed.multirun,
-            settings=() if parsed.multirun else [*words, *_config_dir(parsed)],
+            settings=[*own, *_config_dir(parsed)],
         )
 
-    return run_multirun(None, words, parsed.config_dir, job) if parsed.multirun else job(config)
+    return run_multirun(None, words, parsed.config_dir, job) if parsed.multirun else job(config, words)
 
 
 def _config_dir(parsed: argparse.Namespace) -> list[str]:

@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -47,7 +48,7 @@ def compose_config(model: str | None, overrides: Sequence[str], config_dir: str 
         with initialize_config_dir(str(built_in("conf")), version_base="1.3"):
             composed = compose("config", overrides=given)
         config = OmegaConf.to_object(composed)
-    except (HydraException, OmegaConfBaseException, AssertionError, ValueError, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, AssertionError, ValueError, YAMLError, OSError) as error:
         raise UsageError(_explain(error, overrides, config_dir)) from error
     if not isinstance(config, VerifyConfig):
         raise UsageError("The configuration could not be composed; conf/config.yaml no longer follows its schema.")
@@ -69,10 +70,11 @@ def from_yaml(text: str) -> VerifyConfig:
 
 
 def run_multirun(
-    models: str | None, overrides: Sequence[str], config_dir: str | None, job: Callable[[VerifyConfig], int]
+    models: str | None, overrides: Sequence[str], config_dir: str | None, job: Callable[[VerifyConfig, list[str]], int]
 ) -> int:
     """Run ``job`` for every combination that Hydra's ``--multirun`` makes of the overrides; returns the worst code.
 
+    The job gets the configuration and the overrides of its own that made it, but for the model.
     The model may be a sweep itself (``a,b``). Every combination is composed before the first one runs, so that a wrong
     value costs nothing. A run that fails is reported on standard error, and the others go on. Hydra is kept from
     leaving folders behind: results go to the results folder only.
@@ -86,8 +88,9 @@ def run_multirun(
         if not isinstance(composed, VerifyConfig):
             raise UsageError("The configuration could not be composed; conf/config.yaml no longer follows its schema.")
         check_values(composed)
+        own = [text for text in HydraConfig.get().overrides.task if not re.match(r"\+*model=", text)]
         try:
-            codes.append(job(composed))
+            codes.append(job(composed, own))
         except VerifyError as error:
             print(f"verify: {composed.model or 'the suite'}: {error}", file=sys.stderr)  # noqa: T201
             codes.append(error.exit_code)
@@ -210,7 +213,14 @@ def _explain(error: BaseException, overrides: Sequence[str], config_dir: str | N
     if found := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']+)'", text):
         group, name = found.groups()
         return f"{group}={name}: there is no such {group}. {suggestion(name, _choices(group, config_dir))}"
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
     if found := re.search(r"(?:is not a ListConfig|Cannot merge DictConfig with ListConfig).*full_key: (\S+)", text):
+        if found[1].startswith("object_type="):
+            return (
+                f"{', '.join(overrides)}: one of the files has another form than its kind. A file gives values to "
+                "names (models: [a, b]), and lists stand in brackets or with a dash before each entry."
+            )
         return f"{found[1]}: must be a list such as [a,b]."
     if found := re.search(r"field '(\S+)' is not Optional", text):
         return f"{found[1]}: must have a value; leave it out to keep the default."

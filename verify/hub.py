@@ -69,7 +69,7 @@ def resolve(reference: str) -> ModelRepository:
         if folder is None or not folder.is_dir():
             raise HubError(f"There is no folder {reference}. Check the path, or give a model id of the form ORG/MODEL.")
         return _local(folder)
-    if folder and any((folder / name).is_file() for name in ("README.md", "config.json")):
+    if folder and _holds_a_model(folder):
         return _local(folder)
     model, revision = _parse(reference)
     return _on_hub(model, revision)
@@ -241,10 +241,31 @@ def _check_revision(name: str, revision: str | None) -> None:
         raise HubError(f"{revision!r} cannot be a revision of {name}. Give a branch, a tag or a commit.")
 
 
+def _holds_a_model(folder: Path) -> bool:
+    try:
+        return any((folder / name).is_file() for name in ("README.md", "config.json"))
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: OSError) -> HubError:
+    return HubError(f"{folder} cannot be read: {error.strerror}. Check the permissions of the folder and its files.")
+
+
 def _local(folder: Path) -> ModelRepository:
-    folder = folder.resolve()
+    try:
+        return _listed(folder.resolve())
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _raised(error: OSError) -> None:
+    raise error
+
+
+def _listed(folder: Path) -> ModelRepository:
     files: list[str] = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_raised):
         folders[:] = [name for name in folders if name not in (".git", ".cache")]
         # A link to a folder is not followed, but listed, so that the safety gate sees it.
         paths = [Path(parent) / name for name in [*names, *folders]]

@@ -12,11 +12,13 @@ from safetensors.numpy import save_file
 
 from verify.compose import compose_config
 from verify.errors import UsageError
+from verify.store import write_json
 from verify.sweep import cards
 from verify.sweep.devices import CPU, GPU, Device, Devices
 from verify.sweep.plan import make_plan
 from verify.sweep.run import write_finished
 from verify.sweep.units import Finished
+from verify.sweep.work import verdicts_file
 from verify.tasks.registry import load_registry
 
 ROOT = Path(__file__).parents[2]
@@ -100,12 +102,11 @@ def test_what_is_settled_is_not_planned_again(models, planned):
     plan = planned()
     results = models.parent / "results"
     for one in plan.planned:
-        folder = results / one.model
-        folder.mkdir(parents=True)
-        done = Finished(one.unit.reference, one.unit.key, one.model, str(folder), 0, one.model != "b-small", 1.0)
+        folder = str(results / one.model)
+        done = Finished(one.unit.reference, one.unit.key, one.model, folder, 0, one.model != "b-small", 1.0)
         write_finished(results, done)
         if one.model != "c-quick":
-            (folder / "verdicts.json").write_text("{}")
+            write_json(verdicts_file(results, one.unit.key), {})
     again = planned()
     assert [one.model for one in again.earlier] == ["a-large"]
     assert [one.model for one in again.planned] == ["c-quick", "b-small"]

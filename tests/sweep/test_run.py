@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from verify.config import SweepConfig, VerifyConfig
 from verify.errors import StoreError
+from verify.store import slug, write_json
 from verify.sweep.run import InterruptedSweepError, Schedule, read_finished, sweep, write_finished
 from verify.sweep.units import Died, Ended, Finished, Happened, Unit
+from verify.sweep.work import verdicts_file
 
 
 def unit(name, **fields):
@@ -190,12 +192,12 @@ def test_a_results_folder_that_cannot_be_written_ends_the_sweep_and_its_workers(
 
 
 def test_a_finished_unit_counts_only_with_its_verdicts(tmp_path):
-    one = done(unit("a"), folder=str(tmp_path / "a"))
+    one = done(unit("a"), folder=f"elsewhere/{unit('a').reference}")
     write_finished(tmp_path, one)
     assert read_finished(tmp_path, "key-a") is None
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/verdicts.json").write_text("{}")
-    assert read_finished(tmp_path, "key-a") == one
+    write_json(verdicts_file(tmp_path, "key-a"), {})
+    found = read_finished(tmp_path, "key-a")
+    assert found == replace(one, folder=str(tmp_path / slug(one.model))), "wherever the results folder is now"
     (tmp_path / "sweeps/key-a.json").write_text('{"schema": "verify.unit/1", "key"')
     assert read_finished(tmp_path, "key-a") is None
     assert read_finished(tmp_path, "key-of-another") is None

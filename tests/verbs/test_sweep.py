@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,22 @@ def test_without_json_the_table_is_on_standard_output(first, place):
     assert "2 claims attempted, 1 flagged" in done.stdout
 
 
+def test_verdicts_that_were_asked_for_in_another_way_are_not_this_sweeps(place):
+    def found(results, *more):
+        done = swept(place, "honest", results, "--json", *more)
+        return done.returncode, rows(json.loads(done.stdout))["good"]["verdicts"]
+
+    asked = found("apart")
+    (verdict,) = json.loads((place / "apart/good/verdicts.json").read_text())["verdicts"]
+    (place / "fix.yaml").write_text(f"- drop: {verdict['claim']['claim_id']}\n")
+    assert asked == (0, {"reproduced": 1})
+    assert found("apart", "claims=fix.yaml") == (3, {})
+    started = time.time()
+    assert found("apart") == asked
+    assert found(place / "apart") == asked, "another way to write the folder"
+    assert not [file for file in (place / "apart").glob("*/verdicts.json") if file.stat().st_mtime > started]
+
+
 @pytest.mark.parametrize(
     ("kinds", "code"), [("overstated", 1), ("understated", 0), ("error", 0), ("error,blocked", 1), ("impossible", 0)]
 )
@@ -135,6 +152,8 @@ def test_multirun_prints_a_line_for_each_combination(first, place):
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [rows(one)["good"]["verdicts"] for one in found] == [{"inconclusive": 1}] * 2
     assert len(list((place / "results/sweeps/tables").glob("honest.*.json"))) == 2
+    several = swept(place, "honest,silent", "results", "--json", "--multirun")
+    assert [json.loads(line)["suite"] for line in several.stdout.splitlines()] == ["honest", "silent"]
 
 
 def test_an_interrupted_sweep_says_what_is_done_and_goes_on(place):
@@ -162,6 +181,31 @@ def test_an_interrupted_sweep_says_what_is_done_and_goes_on(place):
     whole = json.loads(swept(place, "all", "cut", "--json").stdout)
     assert whole["complete"]
     assert sorted(rows(whole)) == sorted(NAMES)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads whatever there is")
+def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_checked(place, tmp_path):
+    as_anybody = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    for name in ("locked", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text("# A model\n")
+    (tmp_path / "locked").chmod(0)
+    try:
+        words = command("folders", tmp_path / "results", f"suite.folders=[{tmp_path}/*]", "--json")
+        done = subprocess.run(
+            [*as_anybody, *words],
+            cwd=place,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        (tmp_path / "locked").chmod(0o700)
+    found = rows(json.loads(done.stdout))
+    assert "cannot be read: Permission denied" in found[str(tmp_path / "locked")]["error"]
+    assert found["open"]["error"] is None
 
 
 def test_one_model_is_checked_again_with_the_settings_of_the_sweep():

@@ -177,6 +177,11 @@ def _refusal(reference: Reference, model: str, error: VerifyError) -> Finished:
 
 
 def _same_name(model: str, before: Reference) -> UsageError:
+    if not Path(before.model).expanduser().is_dir():
+        return UsageError(
+            f"{before.model} is in the suite, too, and results are kept by name. Check the other revision by itself "
+            "with another results=FOLDER."
+        )
     return UsageError(
         f"{before.model} is called {model}, too, and results are kept by name. Rename one of the two folders, or check "
         "this one by itself with another results=FOLDER."

@@ -16,12 +16,11 @@ from verify.config import VerifyConfig
 from verify.config_values import bytes_of
 from verify.errors import EngineError, VerifyError
 from verify.plain import UnreadableError, from_plain
-from verify.store import read_json, write_json
+from verify.store import read_json, slug, write_json
 from verify.sweep.evict import Evictor
 from verify.sweep.units import Died, Ended, Finished, Report, Unit, Workers
-from verify.sweep.work import failed
+from verify.sweep.work import FOLDER, failed, verdicts_file
 
-FOLDER = "sweeps"
 SCHEMA = "verify.unit/1"
 BETWEEN_LOOKS = 1.0  # seconds
 SOON = 512
@@ -171,8 +170,10 @@ def read_finished(results: Path, key: str) -> Finished | None:
         return None
     with contextlib.suppress(UnreadableError, VerifyError):
         finished: Finished = from_plain(Finished, found)
-        if finished.settled and (finished.folder is None or (Path(finished.folder) / "verdicts.json").is_file()):
+        if finished.settled and finished.folder is None:
             return finished
+        if finished.settled and verdicts_file(results, key).is_file():
+            return replace(finished, folder=str(results / slug(finished.model)))
     return None
 
 

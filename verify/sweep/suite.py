@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,7 @@ def _tasks(names: Any, registry: Registry, place: str) -> tuple[str, ...]:
 def _of_file(name: str) -> Iterator[_Entry]:
     """The models of a text file: one a line, nothing after a #."""
     try:
-        text = sys.stdin.read() if name == STANDARD_INPUT else Path(name).expanduser().read_text(encoding="utf-8-sig")
+        text = _standard_input() if name == STANDARD_INPUT else Path(name).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
@@ -137,6 +139,14 @@ def _of_file(name: str) -> Iterator[_Entry]:
         yield _Entry(model)
 
 
+@cache
+def _standard_input() -> str:
+    """What standard input holds: it can be read once, and a multirun asks for it in every run."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "there is no standard input")
+    return sys.stdin.read()
+
+
 def _of_folders(pattern: str) -> Iterator[_Entry]:
     """The folders that a pattern names and that hold a model: those with a card or a configuration."""
     try:
@@ -144,13 +154,21 @@ def _of_folders(pattern: str) -> Iterator[_Entry]:
         found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"suite.folders: {pattern} is no pattern of folders ({error}).") from error
-    models = [path for path in found if any((Path(path) / name).is_file() for name in ("README.md", "config.json"))]
+    models = [path for path in found if _may_hold_a_model(Path(path))]
     if not models:
         raise UsageError(
             f"suite.folders: {pattern} names no folder with a README.md or a config.json. A pattern looks like "
             "models/* (or models/**/ for folders at any depth)."
         )
     yield from map(_Entry, models)
+
+
+def _may_hold_a_model(folder: Path) -> bool:
+    """Whether a card or a configuration is there; a folder that cannot be read counts, so that its reader says so."""
+    try:
+        return any((folder / name).is_file() for name in ("README.md", "config.json"))
+    except PermissionError:
+        return True
 
 
 def _identity(model: str) -> str:

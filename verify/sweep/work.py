@@ -13,12 +13,23 @@ from verify.config import VerifyConfig
 from verify.engine.job import Emit, Job
 from verify.errors import EngineError, VerifyError
 from verify.measure import RunJobs
-from verify.store import slug
+from verify.store import slug, write_json
 from verify.sweep.units import OPENED, Finished, Unit
 from verify.tasks.registry import Registry
 from verify.types import VerdictKind
 from verify.verbs.checking import Key, Opened, check_opened, open_model
-from verify.verbs.verdicts import store
+from verify.verbs.verdicts import exported, store
+
+FOLDER = "sweeps"
+"""Of what sweeps store, in the results folder."""
+
+
+def verdicts_file(results: Path, key: str) -> Path:
+    """Where a unit's verdicts are kept for the sweeps that ask for just them.
+
+    Those in the model's folder are the last that anybody asked for, whatever the settings.
+    """
+    return results / FOLDER / "verdicts" / f"{key}.json"
 
 
 def name_of(cell: Key) -> str:
@@ -64,15 +75,18 @@ def finish(unit: Unit, opened: Opened | VerifyError, config: VerifyConfig, emit:
         outcome = check_opened(opened, config_of(unit, config), retry, follow, _without(unit.given_up, run))
         folder = Path(config.results) / slug(outcome.model)
         store(outcome, folder)
+        write_json(verdicts_file(Path(config.results), unit.key), exported(outcome))
     except VerifyError as error:
         return failed(unit, opened.model, error, time.monotonic() - started)
+    # a time budget may have ended a run, which the same command then continues
+    unsettled = {VerdictKind.ERROR, *([VerdictKind.INCONCLUSIVE] if config.budget is not None else [])}
     return Finished(
         unit.reference,
         unit.key,
         outcome.model,
         str(folder),
         outcome.exit_code,
-        settled=all(verdict.kind is not VerdictKind.ERROR for verdict in outcome.verdicts),
+        settled=not any(verdict.kind in unsettled for verdict in outcome.verdicts),
         seconds=time.monotonic() - started,
     )
 

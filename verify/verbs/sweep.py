@@ -26,11 +26,12 @@ from verify.report.sweep_table import show_sweep
 from verify.spelling import suggestion
 from verify.store import read_json, slug, write_json
 from verify.sweep.plan import Plan, make_plan
-from verify.sweep.run import FOLDER, InterruptedSweepError, sweep
+from verify.sweep.run import InterruptedSweepError, sweep
 from verify.sweep.units import Finished, Unit, Workers
+from verify.sweep.work import FOLDER, verdicts_file
 from verify.tasks.registry import Registry, load_registry
 from verify.types import VerdictKind
-from verify.verbs.verdicts import DOES_NOT_HOLD, ERRORS, FILE, HOLDS, NOTHING_SETTLED
+from verify.verbs.verdicts import DOES_NOT_HOLD, ERRORS, HOLDS, NOTHING_SETTLED
 
 TABLES = "tables"
 INTERRUPTED = 130
@@ -74,7 +75,7 @@ def run(
         finished, interrupted = list(stopped.finished), True
     everything = [*plan.earlier, *plan.refused, *finished]
     seconds = time.monotonic() - begun
-    models = [read(one) for one in everything]
+    models = [read(one, Path(config.results)) for one in everything]
     tally = Tally.of(name, models, config.policy.alpha, seconds, is_complete=not interrupted)
     code = INTERRUPTED if interrupted else exit_code(tally, fail_on)
     file = _table_file(config, name, everything if one_of_several else None)
@@ -124,12 +125,12 @@ def check_command(unit: Unit, settings: Sequence[str]) -> str:
     return shlex.join(["verify", "check", unit.reference, *kept])
 
 
-def read(finished: Finished) -> Swept:
-    """A model with its stored verdicts; verdicts that are gone, or that this version cannot read, become an error."""
+def read(finished: Finished, results: Path) -> Swept:
+    """A model with the verdicts of its unit; what is gone, or cannot be read by this version, becomes an error."""
     swept = Swept(finished.model, finished.reference, finished.folder, finished.seconds)
     if finished.folder is None:
         return replace(swept, error=finished.error or "", error_kind=finished.error_kind)
-    file = Path(finished.folder) / FILE
+    file = verdicts_file(results, finished.key)
     try:
         if (found := read_json(file)) is not None:
             return replace(swept, verdicts=tuple(map(Judged.read, found["verdicts"])))
@@ -185,5 +186,5 @@ def _out() -> Console:
 
 def _table_file(config: VerifyConfig, name: str, several: Sequence[Finished] | None) -> Path:
     """Where the table of a suite is stored; of ``several`` runs each has a file of its own."""
-    own = "" if several is None else f".{content_key([one.key for one in several])[:8]}"
+    own = "" if several is None else f".{content_key(sorted(one.key for one in several))[:8]}"
     return Path(config.results) / FOLDER / TABLES / f"{slug(name)}{own}.json"
