@@ -14,8 +14,9 @@ import pytest
 
 from sweep.placing import LONG_COUNT, Place, ended, stages
 from sweep.sweeping import ROOT, assert_rows_stand_once, children_of, is_running, wait_until
-from verify.compose import to_yaml
+from verify.compose import from_yaml, to_yaml
 from verify.errors import EngineError, StoreError
+from verify.sweep import devices, local
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import InterruptedSweepError, read_finished, sweep
 from verify.sweep.units import OPENED, Died, Happened
@@ -196,6 +197,36 @@ def test_a_results_folder_that_is_a_file(place):
     (place.folder / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         LocalWorkers(place.config("file", "sweep.workers=1"))
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "has_driver", "expected"),
+    [
+        ("auto", ["0", "MIG-1"], False, [("cuda", "0"), ("cuda", "MIG-1")]),
+        ("cuda:1", ["1"], False, [("cuda", "1")]),
+        ("cuda", ["0"], True, [("cuda", "0")]),
+        ("auto", [], False, [("cpu", None)] * 3),
+        ("cpu", [], True, [("cpu", None)] * 3),
+        ("auto", [], True, [("auto", None)]),
+        ("cuda:1", [], True, [("cuda:1", None)]),
+        ("mps", [], False, [("mps", None)]),
+    ],
+)
+def test_what_a_worker_is_told_of_its_device(place, monkeypatch, device, gpus, has_driver, expected):
+    told = []
+
+    class Told:
+        def __init__(self, config, log, environment, hear):
+            told.append((from_yaml(config).engine.device, environment.get("CUDA_VISIBLE_DEVICES")))
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(place.folder))  # where there is no nvidia-smi
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(devices, "_DRIVERS", (str(place.folder),) if has_driver else ())
+    monkeypatch.setattr(local, "WorkerProcess", Told)
+    config = place.config("told", "sweep.workers=3")
+    LocalWorkers(replace(config, engine=replace(config.engine, device=device)), gpus)
+    assert told == expected
 
 
 @pytest.mark.slow

@@ -1,10 +1,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import loopback_hub
 import numpy as np
 import pytest
 from builders import model_index
@@ -139,6 +143,34 @@ def test_keys_change_with_tasks_and_their_data(models, planned):
     assert {name for name in before if after[name] != before[name]} == {"b-small", "c-quick"}
 
 
+@pytest.mark.parametrize("named", ["data_files: {validation: rte.csv}", None])
+def test_keys_change_with_pictures_and_recordings_but_not_with_results(models, planned, named):
+    """They lie beside the table that names them by path, and so may the results."""
+    tasks = models.parent / "tasks"
+    (tasks / "images").mkdir(parents=True)
+    (tasks / "rte.csv").write_text("picture,label\nimages/a.png,0\n")
+    picture = tasks / "images/a.png"
+    picture.write_bytes(b"one")
+    source = f"path: csv, {named}" if named else f"path: {tasks}"
+    (tasks / "rte.yaml").write_text(
+        f"kind: image-classification\ndataset: {{{source}, split: validation}}\n"
+        "columns: {image: picture, label: label}\n"
+    )
+
+    def found():
+        return keys(planned(f"results={tasks / 'results'}", registry=load_registry([str(tasks)])))
+
+    before = found()
+    (tasks / "results/sweeps").mkdir(parents=True)
+    (tasks / "results/sweeps/one.json").write_text("{}")
+    assert found() == before
+    picture.write_bytes(b"another")
+    changed = found()
+    assert {name for name in before if changed[name] != before[name]} == {"b-small", "c-quick"}
+    picture.rename(tasks / "a.png")
+    assert not {changed[name] for name in ("b-small", "c-quick")} & set(found().values())
+
+
 def test_a_split_of_unknown_size_is_said_to_be_assumed(models, planned):
     tasks = models.parent / "tasks"
     tasks.mkdir()
@@ -248,6 +280,43 @@ def test_a_model_of_the_hub_states_its_download(loopback_hub, environment, tmp_p
     assert local["memory"] == pytest.approx(planned["memory"], abs=2000)
     (folder / "README.md").write_text("no claims any more")
     assert dry_run(environment, *words)["planned"][0]["cells"] == []
+
+
+@pytest.mark.parametrize("stalls", ["/api/models/Org", "/api/models", "/api/datasets", "/resolve/"])
+def test_an_interruption_ends_a_plan_whose_look_ups_stall(monkeypatch, tmp_path, stalls):
+    stalled, goes_on = threading.Event(), threading.Event()
+    answer = loopback_hub._Handler.do_GET
+
+    def late(handler):
+        if stalls in handler.path:
+            stalled.set()
+            goes_on.wait(60)
+        answer(handler)
+
+    monkeypatch.setattr(loopback_hub._Handler, "do_GET", late)
+    for name in ("One", "Two"):
+        write_model(tmp_path / "hub/models/Org" / name)
+    with loopback_hub.LoopbackHub(tmp_path / "hub") as hub:
+        suite = "suite.hub.author=Org" if stalls == "/api/models" else "suite.models=[Org/One,Org/Two]"
+        words = ["suite=hub", suite] if "hub" in suite else ["suite=list", "suite.file=null", suite]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "verify", "sweep", "--dry-run", *words, "engine.device=cpu"],
+            env={**hub.environment(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert stalled.wait(60)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=5)
+        finally:
+            process.kill()
+            goes_on.set()
+    assert process.returncode == 130, said
+    assert "verify: interrupted" in said
+    assert "Traceback" not in said
 
 
 def test_planning_loads_no_torch(models, tmp_path):

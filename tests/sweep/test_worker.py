@@ -124,11 +124,52 @@ def test_a_unit_that_was_opened_ahead_is_not_opened_again(place, monkeypatch):
         place, monkeypatch, {"ahead": order_of(small)}, {"unit": order_of(gone)}, {"unit": order_of(small)}
     )
     wait_until(lambda: opened, 10)
-    assert orders.next() == gone
-    assert isinstance(orders.opened(gone), HubError)
-    assert orders.next() == small
-    assert orders.opened(small).model == "small"
+    unit, ahead = orders.next()
+    assert (unit, ahead) == (gone, None)
+    assert isinstance(orders.opened(unit, ahead), HubError)
+    unit, ahead = orders.next()
+    assert unit == small
+    assert orders.opened(unit, ahead).model == "small"
     assert sorted(opened) == ["key-of-gone", "key-of-small"]
+
+
+def test_what_was_opened_ahead_is_kept_while_the_one_after_it_is_opened(place, monkeypatch):
+    """The sweep names what to open next at once, long before the worker looks at its unit."""
+    names = ["small", "large", "gone"]
+    units = [place.unit(name) for name in names]
+    opened = []
+    real = worker.opened_unit
+    monkeypatch.setattr(worker, "opened_unit", lambda one, *more: opened.append(one.key) or real(one, *more))
+    first, second, third = map(order_of, units)
+    orders = orders_for(
+        place, monkeypatch, {"unit": first}, {"ahead": second}, {"unit": second}, {"ahead": third}, {"unit": third}
+    )
+    wait_until(lambda: len(opened) == 2, 10)
+    found = [orders.opened(*orders.next()) for _ in names]
+    assert [getattr(one, "model", type(one).__name__) for one in found] == ["small", "large", "HubError"]
+    assert sorted(opened) == sorted(unit.key for unit in units), "each of them once"
+
+
+def test_a_unit_that_nobody_has_begun_to_open_is_opened_only_by_who_needs_it(place, monkeypatch):
+    small, large = place.unit("small"), place.unit("large")
+    opened, goes_on = [], threading.Event()
+    real = worker.opened_unit
+
+    def slowly(one, *more):
+        opened.append(one.key)
+        if one == large:
+            goes_on.wait(20)
+        return real(one, *more)
+
+    monkeypatch.setattr(worker, "opened_unit", slowly)
+    orders = orders_for(
+        place, monkeypatch, {"ahead": order_of(large)}, {"ahead": order_of(small)}, {"unit": order_of(small)}
+    )
+    wait_until(lambda: opened, 10)
+    assert orders.opened(*orders.next()).model == "small"
+    goes_on.set()
+    time.sleep(0.2)
+    assert opened == [large.key, small.key]
 
 
 @pytest.fixture

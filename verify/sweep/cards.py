@@ -5,17 +5,20 @@ Nothing is run and no weights are fetched. Many cards are read by several proces
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import contextlib
 import json
 import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from verify import hub
 from verify.config import VerifyConfig
@@ -37,6 +40,8 @@ CHUNK = 25
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 """The floating-point types in the header of a safetensors file."""
 
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 Subject = tuple[Reference, hub.ModelRepository | VerifyError | None]
 """A model to read, and its repository or why there is none; None where it must still be looked up."""
 
@@ -77,12 +82,11 @@ def read_cards(
 
     Raises UsageError if the configuration is wrong in a way that only a card shows, such as a file of corrections.
     """
-    elsewhere = [one for one in references if not _is_folder(one.model)]
+    elsewhere = [one for one in references if not is_folder(one.model)]
     found: dict[Reference, hub.ModelRepository | VerifyError] = {}
     if elsewhere:
         say(f"Looking {len(elsewhere)} model{'' if len(elsewhere) == 1 else 's'} up on the Hub.")
-        with ThreadPoolExecutor(LOOKED_UP_AT_ONCE) as lookers:
-            found = dict(zip(elsewhere, lookers.map(_looked_up, elsewhere), strict=True))
+        found = dict(zip(elsewhere, looked_up(_repository_of, elsewhere), strict=True))
     subjects: list[Subject] = [(one, found.get(one)) for one in references]
     if len(subjects) <= FEW:
         for subject in subjects:
@@ -102,14 +106,38 @@ def read_cards(
         pool.shutdown(cancel_futures=True)
 
 
-def _is_folder(reference: str) -> bool:
+def looked_up(look_up: Callable[[_Asked], _Answer], asked: Sequence[_Asked]) -> list[_Answer]:
+    """What ``look_up`` finds for each, several at once.
+
+    Nobody waits for its threads but this function: once it is interrupted, the process can end, whatever stalls.
+    """
+    try:
+        with ThreadPool(LOOKED_UP_AT_ONCE) as threads:
+            return threads.map(look_up, asked, chunksize=1)
+    except KeyboardInterrupt:
+        _wait_for_no_downloads()
+        raise
+
+
+def _wait_for_no_downloads() -> None:
+    """Have Python end without the pools of threads that the Hub's client has begun in daemon threads.
+
+    They are daemons, too, but concurrent.futures waits for every thread of its pools and has no setting for that.
+    """
+    waited_for: MutableMapping[threading.Thread, Any] = getattr(concurrent.futures.thread, "_threads_queues", {})
+    for thread in [one for one in waited_for if one.daemon]:
+        waited_for.pop(thread, None)
+
+
+def is_folder(reference: str) -> bool:
+    """Whether a model is a folder here, or meant to be one, and not on the Hub."""
     try:
         return reference.startswith(("/", "./", "../", "~")) or Path(reference).is_dir()
     except (OSError, ValueError):
         return False
 
 
-def _looked_up(reference: Reference) -> hub.ModelRepository | VerifyError:
+def _repository_of(reference: Reference) -> hub.ModelRepository | VerifyError:
     try:
         return hub.resolve(reference.model)
     except VerifyError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from verify.content import content_key
 from verify.engine.job import ENGINE_VERSION
 from verify.errors import HubError
 from verify.metrics import SCORER_VERSION
-from verify.sweep.cards import LOOKED_UP_AT_ONCE, Card
+from verify.sweep.cards import Card, looked_up
 from verify.tasks.data import is_local
 from verify.tasks.registry import Registry
 from verify.types import TaskSpec
@@ -25,10 +24,9 @@ class Keys:
 
     def __init__(self, config: VerifyConfig, registry: Registry, used: Collection[str]) -> None:
         self._settings = content_key(_settings(config, registry))
-        with ThreadPoolExecutor(LOOKED_UP_AT_ONCE) as lookers:
-            names = sorted(used)
-            data = lookers.map(lambda name: _data_state(registry[name], config), names)
-            self._data: Mapping[str, Any] = dict(zip(names, data, strict=True))
+        names = sorted(used)
+        data = looked_up(lambda name: _data_state(registry[name], config), names)
+        self._data: Mapping[str, Any] = dict(zip(names, data, strict=True))
 
     def of(self, card: Card) -> str:
         data = {name: self._data[name] for name, _ in card.cells}
@@ -68,14 +66,25 @@ def _data_state(task: TaskSpec, config: VerifyConfig) -> Any:
             return hub.dataset_revision(task.dataset.path, config.override.dataset_revision or task.dataset.revision)
         except HubError:
             return None  # the check itself will say so
-    named = task.dataset.data_files
-    files = [Path(name) for name in named.values()] if named else sorted(Path(task.dataset.path).rglob("*"))
-    return [_stat(file) for file in files]
+    if task.dataset.data_files is None:
+        return _listing(Path(task.dataset.path), config)
+    tables = [Path(name) for name in task.dataset.data_files.values()]
+    # beside tables that name pictures or recordings by path lie those, which may change, too
+    folders = {table.parent for table in tables} if {"audio", "image"} & set(task.columns) else set()
+    named = [[table.name, *_stat(table)] for table in tables]
+    return [named, [_listing(folder, config) for folder in sorted(folders)]]
 
 
-def _stat(file: Path) -> list[Any]:
+def _listing(folder: Path, config: VerifyConfig) -> list[Any]:
+    """Every file of a folder but for results, which every sweep changes."""
+    folder, results = folder.absolute(), Path(config.results).absolute()
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_relative_to(results)]
+    return [[file.relative_to(folder).as_posix(), *_stat(file)] for file in files]
+
+
+def _stat(file: Path) -> list[int | None]:
     try:
         stat = file.stat()
     except OSError:
-        return [file.name, None]
-    return [file.name, stat.st_size, stat.st_mtime_ns]
+        return [None]
+    return [stat.st_size, stat.st_mtime_ns]

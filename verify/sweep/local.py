@@ -17,6 +17,7 @@ from verify.config import VerifyConfig
 from verify.engine.launch import default_threads, ending, worker_environment
 from verify.errors import EngineError
 from verify.plain import from_plain
+from verify.sweep.devices import is_unlisted
 from verify.sweep.process import WorkerProcess
 from verify.sweep.units import LIFE, OPENED, Died, Ended, Finished, Happened, Report, Unit
 from verify.sweep.work import name_of
@@ -53,27 +54,38 @@ class _Worker:
     ahead: str | None = None
 
 
+def _device_of_worker(device: str, *, on_gpus: bool) -> str:
+    """What ``engine.device`` is to a worker, which sees its own GPUs only, or is to leave them all alone."""
+    if on_gpus and device.partition(":")[0] in ("auto", "cuda"):
+        return "cuda"
+    return "cpu" if device == "auto" else device
+
+
 class LocalWorkers:
     """Processes of this machine, as :class:`verify.sweep.units.Workers` asks for them.
 
-    ``gpus`` are the names of the GPUs to use, as ``CUDA_VISIBLE_DEVICES`` takes them; without any, ``sweep.workers``
-    processes (else one for each core) share the cores of the CPU, each with as many threads as are left for it.
+    ``gpus`` are the names of the GPUs to use, as ``CUDA_VISIBLE_DEVICES`` takes them. Without any, ``sweep.workers``
+    processes (else one for each core) share the cores of the CPU, each with as many threads as are left for it; but
+    there is a single one where torch may find a GPU that has no such name.
     """
 
     def __init__(self, config: VerifyConfig, gpus: Sequence[str] = ()) -> None:
         self._gpus = list(gpus)
+        is_alone = not gpus and is_unlisted(config.engine.device)
         count = config.sweep.workers or len(gpus) or default_threads(1)
-        count = min(count, len(gpus)) if gpus else count
+        count = min(count, len(gpus) or 1) if gpus or is_alone else count
         cores_each = default_threads(count)
-        engine = replace(config.engine, threads=min(config.engine.threads or cores_each, cores_each))
+        device = config.engine.device if is_alone else _device_of_worker(config.engine.device, on_gpus=bool(gpus))
+        threads = min(config.engine.threads or cores_each, cores_each)
+        engine = replace(config.engine, threads=threads, device=device)
         self._config = replace(config, engine=engine)
         self._count, self._numbers = count, 0
         self._events: queue.SimpleQueue[tuple[WorkerProcess, Mapping[str, Any] | None]] = queue.SimpleQueue()
         self._logs = Path(config.results) / "sweeps" / "logs" / str(os.getpid())
         self._false_starts = 0
         self._workers: list[_Worker] = []
-        for device in range(count):
-            self._start((device,))
+        for number in range(count):
+            self._start((number,))
 
     @property
     def free(self) -> int:

@@ -129,7 +129,7 @@ def sweep(
     try:
         results = Path(config.results)
         budget = bytes_of(config.sweep.disk) if config.sweep.disk else None
-        evictor = Evictor(budget) if budget is not None else None
+        evictor = Evictor(budget, results / FOLDER, schedule.in_use()) if budget is not None else None
         while not schedule.is_done:
             while (free := workers.free) > 0 and (unit := schedule.next(free, workers.opened)):
                 workers.begin(unit)

@@ -38,6 +38,8 @@ from verify.verbs.checking import Opened, data_revision
 READY, FINISHED = "ready", "finished"
 
 Say = Callable[[Mapping[str, Any]], None]
+Ahead = Future[Opened | VerifyError]
+"""A unit that is being opened ahead, or will be."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +78,9 @@ def _work(say: Say) -> None:
     _import_what_all_need()
     say({"event": READY})
     while True:
-        unit = orders.next()
+        unit, ahead = orders.next()
         life.opening()
-        opened = orders.opened(unit)
+        opened = orders.opened(unit, ahead)
         emit = life.watching(partial(_of_unit, say, unit.key))
         finished = finish(unit, opened, config, emit, run_here)
         life.resting()
@@ -94,9 +96,9 @@ class Orders:
 
     def __init__(self, config: VerifyConfig, registry: Registry) -> None:
         self._config, self._registry = config, registry
-        self._units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
+        self._units: queue.SimpleQueue[tuple[Unit, Ahead | None]] = queue.SimpleQueue()
         self._opener = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
-        self._ahead: dict[str, Future[Opened | VerifyError]] = {}
+        self._ahead: dict[str, Ahead] = {}
 
     def listen(self, stream: IO[str]) -> None:
         """Take orders until there is nobody left to give them; then the process ends, whatever it does."""
@@ -106,17 +108,18 @@ class Orders:
                 unit: Unit = from_plain(Unit, order["ahead"])
                 self._ahead = {unit.key: self._ahead.get(unit.key) or self._opener.submit(self._open_ahead, unit)}
             else:
-                self._units.put(from_plain(Unit, order["unit"]))
+                unit = from_plain(Unit, order["unit"])
+                # taken out at once: the unit to open ahead of the next one is named before this one is begun
+                self._units.put((unit, self._ahead.pop(unit.key, None)))
         os._exit(0)
 
-    def next(self) -> Unit:
-        """The next unit to work on, once there is one."""
+    def next(self) -> tuple[Unit, Ahead | None]:
+        """The next unit to work on, once there is one, and what was done ahead of it."""
         return self._units.get()
 
-    def opened(self, unit: Unit) -> Opened | VerifyError:
-        """The model of a unit with its claims; opened ahead, if the sweep had foreseen it."""
-        ahead = self._ahead.pop(unit.key, None)
-        if ahead is not None and (ahead.running() or ahead.done()):
+    def opened(self, unit: Unit, ahead: Ahead | None) -> Opened | VerifyError:
+        """The model of a unit with its claims; opened ahead, if the sweep had foreseen it in time."""
+        if ahead is not None and not ahead.cancel():
             return ahead.result()
         return opened_unit(unit, self._config, self._registry)
 
