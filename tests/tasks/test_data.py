@@ -220,3 +220,17 @@ def test_the_digest_of_a_folder_sees_a_file_that_moved_to_another_class(tmp_path
     (tmp_path / "pictures").rename(tmp_path / "elsewhere")
     there = replace(task, dataset=replace(task.dataset, path=str(tmp_path / "elsewhere")))
     assert source_digest(there) == before
+
+
+def test_the_digest_sees_pictures_beside_a_table_and_no_results(tmp_path):
+    task = task_on(tmp_path, {"test.csv": ROWS})
+    task = replace(task, columns={"image": "text", "label": "label"})
+    (tmp_path / "a.png").write_bytes(b"one")
+    before = source_digest(task)
+    run = tmp_path / "results/model/task.test/0123456789abcdef"
+    (run / "predictions").mkdir(parents=True)
+    for name in ("run.json", "predictions/part.parquet", ".lock"):
+        (run / name).write_bytes(b"rows")
+    assert source_digest(task) == before
+    (tmp_path / "a.png").write_bytes(b"another")
+    assert source_digest(task) != before

@@ -144,6 +144,7 @@ def load_examples(task: TaskSpec, split: str, revision: str | None = None, *, fi
 
 
 CONVERTED = "refs/convert/parquet"
+_OF_RESULTS = (".json", ".jsonl", ".log", ".parquet")
 DIFFERENT_DATA = "the data at hand are not the claimed data"
 
 
@@ -179,11 +180,14 @@ def source_digest(task: TaskSpec) -> str | None:
 
 
 def _media(data_files: Mapping[str, str]) -> bytes:
-    """What lies beside tables that may name recordings or pictures by path: names, sizes and times of change."""
+    """What lies beside tables that may name recordings or pictures by path: names, sizes and times of change.
+
+    Results may lie there, too, and change with every run: files of their kinds are left out, as the tables are.
+    """
     folders = {Path(file).parent for file in data_files.values()}
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    tables = {Path(file) for file in data_files.values()}
-    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in files if file not in tables]
+    beside = {path for folder in folders for path in folder.rglob("[!.]*") if path.suffix not in _OF_RESULTS}
+    files = sorted(path for path in beside - set(map(Path, data_files.values())) if path.is_file())
+    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in files]
     return "\0".join(listed).encode(errors="surrogateescape")
 
 
