@@ -1,3 +1,4 @@
+import logging
 import sys
 from pathlib import Path
 
@@ -245,6 +246,18 @@ def test_every_combination_runs_once_in_order_and_leaves_nothing_behind(empty_fo
     assert sys.argv == arguments
     assert runs.own[0] == ["limit=1", "policy=default", "seed=5"]
     assert runs.own[-1] == ["limit=2", "policy=strict", "seed=5"]
+
+
+def test_a_multirun_leaves_warnings_as_they_are(empty_folder, caplog, capsys):
+    log = logging.getLogger("verify.somewhere")
+
+    def warned(config, own):
+        log.warning("run %d", config.limit)
+        return 0
+
+    run_multirun("m", ["limit=1,2"], None, warned)
+    assert [record.message for record in caplog.records] == ["run 1", "run 2"]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_models_of_a_multirun_are_taken_literally(empty_folder):

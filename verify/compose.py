@@ -102,8 +102,8 @@ def run_multirun(
             "hydra.output_subdir=null",
             _quoted("hydra.sweep.dir", scratch),
             "hydra.sweep.subdir=.",
-            "hydra/job_logging=disabled",
-            "hydra/hydra_logging=disabled",
+            "hydra/job_logging=none",
+            "hydra/hydra_logging=none",
         )
         model_sweep = ["model=" + ",".join(_quote(name) for name in models.split(","))] if models else []
         sys.argv = [sys.argv[0], "--multirun", *quiet, *model_sweep, *_free(overrides), *_search_path(config_dir)]

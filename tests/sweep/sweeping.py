@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ sys.path.insert(0, str(DEMO.parent))
 from make_suite import make
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNT = 1500
+COUNT = 2500
 LONG = "long"
 """A task that takes some seconds, for a model of that name."""
 CALM = ("policy.stop=never", "sweep.workers=2")
@@ -65,7 +67,13 @@ class Suite:
         limited = words if limit is None else ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *words]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **self.environment}
         process = subprocess.Popen(
-            limited, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            limited,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=heed_interruptions,
         )
         return Begun(process, results)
 
@@ -88,6 +96,22 @@ class Begun:
     def workers(self) -> list[int]:
         return children_of(self.process.pid)
 
+    @contextmanager
+    def held_at_work(
+        self, known: Collection[str] = (), workers: Callable[[], Sequence[int]] | None = None
+    ) -> Iterator[list[int]]:
+        """Hold the workers where the long task has stored more than was ``known``, and not all of it.
+
+        The sweep cannot end while they are held, whatever the speed of the machine. Gives the processes.
+        """
+        wait_until(lambda: shards(self.results) - set(known) or self.is_over, 120)
+        with held((workers or (lambda: self.workers))()) as processes:
+            assert not self.is_over, f"the sweep was over before it could be disturbed: {self.process.communicate()}"
+            assert processes, "nobody is at work"
+            rows = sum(pq.read_metadata(shard).num_rows for shard in shards(self.results))
+            assert rows < COUNT, "the long task was done before it could be disturbed: give it more rows"
+            yield processes
+
     def ended(self, timeout: float = 240.0) -> "Ended":
         """Wait for its end; one that does not come is forced, and the test fails."""
         try:
@@ -99,9 +123,11 @@ class Begun:
         return Ended(self.process.returncode, out.replace(str(self.results), "RESULTS"), err)
 
     def kill(self) -> None:
-        """Kill the command, and wait until its workers have noticed."""
+        """Kill the command, and wait until its workers have noticed, also those that are held."""
         workers = self.workers
         self.process.kill()
+        for pid in workers:
+            send(pid, signal.SIGCONT)
         self.process.communicate()
         wait_until(lambda: not any(map(is_running, workers)), 20)
 
@@ -142,9 +168,9 @@ def kinds(results: Path, model: str) -> Kinds | None:
     return found
 
 
-def is_at_work(results: Path) -> bool:
-    """Whether some of the long task is done, and not all of it."""
-    return any(results.glob(f"{LONG}/*/*/predictions/*.parquet"))
+def shards(results: Path) -> set[str]:
+    """What is stored of the long task so far."""
+    return {str(file) for file in results.glob(f"{LONG}/*/*/predictions/*.parquet")}
 
 
 def assert_whole(found: Ended, undisturbed: Ended, results: Path) -> None:
@@ -165,6 +191,29 @@ def assert_rows_stand_once(results: Path, task: str, count: int) -> None:
     assert shards
     times = Counter(row for shard in shards for row in pq.read_table(shard)["example"].to_pylist())
     assert times == Counter(range(count))
+
+
+def heed_interruptions() -> None:
+    """To be done by a process before it begins: whatever a script has started in the background ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, which may be gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+@contextmanager
+def held(pids: Sequence[int]) -> Iterator[list[int]]:
+    """Hold processes where they are, and let them go on afterwards; gives those that are still there."""
+    for pid in pids:
+        send(pid, signal.SIGSTOP)
+    try:
+        yield [pid for pid in pids if is_running(pid)]
+    finally:
+        for pid in pids:
+            send(pid, signal.SIGCONT)
 
 
 def wait_until(condition: Any, seconds: float = 60.0) -> None:

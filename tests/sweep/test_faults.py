@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from sweep.sweeping import (
     Suite,
     assert_rows_stand_once,
     assert_whole,
-    is_at_work,
     predictions,
     wait_until,
 )
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in /proc"),
 ]
 
-MODELS = ["honest-two-tasks-1", "inflated-2-points-1", "swapped-labels-1", "no-head-1", "no-card-1"]
+MODELS = ["honest-two-tasks-1", "inflated-2-points-1", "no-head-1", "no-card-1"]
 
 
 @pytest.fixture(scope="module")
@@ -48,41 +48,39 @@ def test_workers_that_are_killed_at_random_moments(suite, undisturbed, tmp_path)
     chance = random.Random(time.time_ns())
     sweep = suite.begin("known", tmp_path, *CALM, "sweep.retries=10")
 
-    def kill_one(after: float) -> int:
-        time.sleep(chance.uniform(0, after))
-        if not sweep.is_over and (victims := sweep.workers):
-            os.kill(chance.choice(victims), signal.SIGKILL)
-            return 1
-        return 0
+    def kill_one_of(victims: Sequence[int]) -> None:
+        assert victims, "nobody is there to be killed"
+        os.kill(chance.choice(victims), signal.SIGKILL)
 
-    kills = kill_one(after=4)
+    wait_until(lambda: sweep.workers or sweep.is_over)
+    time.sleep(chance.uniform(0, 2))
+    kill_one_of(sweep.workers)
     wait_until(lambda: any((tmp_path / "sweeps").glob("*.json")) or sweep.is_over)
-    kills += kill_one(after=0.5)
-    wait_until(lambda: is_at_work(tmp_path) or sweep.is_over)
-    kills += kill_one(after=0.5)
-    found = sweep.ended()
-    assert kills >= 2
-    assert_whole(found, undisturbed, tmp_path)
+    time.sleep(chance.uniform(0, 0.3))
+    kill_one_of(sweep.workers)
+    with sweep.held_at_work() as workers:
+        kill_one_of(workers)
+    assert_whole(sweep.ended(), undisturbed, tmp_path)
 
 
 def test_a_sweep_that_is_killed_or_interrupted_again_and_again(suite, undisturbed, tmp_path):
     killed = suite.begin("known", tmp_path, *CALM)
-    wait_until(lambda: is_at_work(tmp_path) or killed.is_over)
-    killed.kill()
+    with killed.held_at_work():
+        killed.kill()
     done = predictions(tmp_path)
     assert done
 
     interrupted = suite.begin("known", tmp_path, *CALM)
-    wait_until(lambda: predictions(tmp_path) != done or interrupted.is_over)
-    begun = time.monotonic()
-    interrupted.process.send_signal(signal.SIGINT)
+    with interrupted.held_at_work(done):
+        begun = time.monotonic()
+        interrupted.process.send_signal(signal.SIGINT)
     found = interrupted.ended()
     assert time.monotonic() - begun < 10
     assert found.code == 130
     assert "the same command goes on" in found.err
 
     twice = suite.begin("known", tmp_path, *CALM)
-    wait_until(lambda: len(twice.workers) == 2)
+    wait_until(lambda: len(twice.workers) == 2 or twice.is_over)
     twice.process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     begun = time.monotonic()

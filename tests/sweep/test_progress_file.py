@@ -91,6 +91,8 @@ def test_reports_that_cannot_be_written_or_read_stop_nobody(tmp_path):
     assert reader.events() == [{"event": "start"}]
     reader.remove()
     assert not missing.exists()
+    Writer(missing).emit({"event": "start"})
+    assert not missing.exists(), "a sweep that is over leaves nothing"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

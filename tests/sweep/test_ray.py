@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sweep.ray_cluster import Cluster, title
-from sweep.sweeping import CALM, Suite, assert_whole, is_at_work, is_running, predictions, wait_until
+from sweep.sweeping import CALM, Suite, assert_whole, held, is_running, predictions, wait_until
+from verify.sweep.ray import too_small
 
 pytest.importorskip("ray")
 
@@ -67,6 +69,25 @@ def is_busy(node) -> bool:
     return bool(node.working())
 
 
+def at_work(*nodes) -> list[int]:
+    """The processes of nodes that work on units."""
+    return [pid for node in nodes for pid in node.working()]
+
+
+@contextmanager
+def held_with_a_unit(sweep, *nodes):
+    """Hold what works on units on these nodes, as soon as something does: the sweep cannot end meanwhile."""
+    deadline = time.monotonic() + 120
+    while True:
+        assert time.monotonic() < deadline, "no unit came"
+        wait_until(lambda: at_work(*nodes) or sweep.is_over, 120)
+        with held(at_work(*nodes)):
+            assert not sweep.is_over, f"the sweep was over before it could be disturbed: {sweep.process.communicate()}"
+            if at_work(*nodes):
+                yield
+                return
+
+
 def one_paragraph(found) -> str:
     assert found.code == 2, found.err
     lines = [line for line in found.err.splitlines() if line.strip()]
@@ -85,12 +106,9 @@ def test_a_cluster_finds_what_the_workers_of_one_machine_find_and_is_left_runnin
     suite, cluster, undisturbed, with_a_wrong_token, tmp_path
 ):
     sweep = suite.begin("known", tmp_path, *ON_RAY, at(cluster))
-    seen = set()
-    while not sweep.is_over:
-        seen |= {place for place, node in enumerate(cluster.nodes) if is_busy(node)}
-        time.sleep(0.02)
+    with held_with_a_unit(sweep, *cluster.nodes):
+        wait_until(lambda: all(map(is_busy, cluster.nodes)), 60)  # both nodes take part
     assert_whole(sweep.ended(), undisturbed, tmp_path)
-    assert seen == {0, 1}, "both nodes take part"
     assert all(is_running(node.process.pid) for node in cluster.nodes)
     assert_nothing_is_left(tmp_path)
     again = suite.sweep("known", tmp_path, *ON_RAY, at(cluster))
@@ -100,11 +118,12 @@ def test_a_cluster_finds_what_the_workers_of_one_machine_find_and_is_left_runnin
 def test_the_loss_of_a_node_loses_nothing(suite, cluster, undisturbed, tmp_path):
     sweep = suite.begin("known", tmp_path, *ON_RAY, at(cluster))
     lost = cluster.nodes[1]
-    wait_until(lambda: is_busy(lost) or sweep.is_over, 120)
-    assert not sweep.is_over
-    lost.kill()
+    with held_with_a_unit(sweep, lost):
+        lost.kill()
     try:
-        assert_whole(sweep.ended(), undisturbed, tmp_path)
+        found = sweep.ended()
+        assert "is begun again. Its Ray node was lost" in found.err
+        assert_whole(found, undisturbed, tmp_path)
     finally:
         cluster.nodes.remove(lost)
         cluster.add()
@@ -112,10 +131,10 @@ def test_the_loss_of_a_node_loses_nothing(suite, cluster, undisturbed, tmp_path)
 
 def test_an_interruption_and_killed_processes_lose_nothing(suite, cluster, undisturbed, tmp_path):
     sweep = suite.begin("known", tmp_path, *ON_RAY, at(cluster))
-    wait_until(lambda: is_at_work(tmp_path) or sweep.is_over, 120)
-    done = predictions(tmp_path)
-    begun = time.monotonic()
-    sweep.process.send_signal(signal.SIGINT)
+    with sweep.held_at_work(workers=lambda: at_work(*cluster.nodes)):
+        done = predictions(tmp_path)
+        begun = time.monotonic()
+        sweep.process.send_signal(signal.SIGINT)
     found = sweep.ended()
     assert time.monotonic() - begun < 10
     assert found.code == 130
@@ -125,11 +144,9 @@ def test_an_interruption_and_killed_processes_lose_nothing(suite, cluster, undis
 
     done |= predictions(tmp_path)
     again = suite.begin("known", tmp_path, *ON_RAY, at(cluster))
-    wait_until(lambda: predictions(tmp_path) != done or again.is_over, 120)
-    victims = [pid for node in cluster.nodes for pid in node.working()]
-    assert victims
-    for pid in victims:
-        os.kill(pid, signal.SIGKILL)
+    with again.held_at_work(done, lambda: at_work(*cluster.nodes)) as victims:
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
     assert_whole(again.ended(), undisturbed, tmp_path)
     assert done.items() <= predictions(tmp_path).items(), "what was done is part of the result"
     assert_nothing_is_left(tmp_path)
@@ -137,8 +154,8 @@ def test_an_interruption_and_killed_processes_lose_nothing(suite, cluster, undis
 
 def test_an_interruption_while_units_are_on_their_way(suite, cluster, tmp_path):
     sweep = suite.begin("known", tmp_path, *ON_RAY, at(cluster))
-    wait_until(lambda: any(map(is_busy, cluster.nodes)) or sweep.is_over, 120)
-    sweep.process.send_signal(signal.SIGINT)
+    with held_with_a_unit(sweep, *cluster.nodes):
+        sweep.process.send_signal(signal.SIGINT)
     found = sweep.ended()
     assert found.code == 130, found.err
     wait_until(lambda: not any(map(is_busy, cluster.nodes)), 20)
@@ -177,7 +194,31 @@ def test_a_server_that_is_not_ray_is_refused_at_once(here, tmp_path):
     assert "what answers there is not a Ray cluster" in said
 
 
-def test_a_gpu_that_the_cluster_does_not_have_is_refused(suite, cluster, tmp_path):
-    for device, words in (("cuda", "has no GPU"), ("cuda:1", "a GPU of its own")):
-        found = suite.sweep("known", tmp_path, *ON_RAY, at(cluster), f"engine.device={device}")
-        assert words in one_paragraph(found)
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("engine.device=cuda", "has no GPU"),
+        ("engine.device=cuda:1", "a GPU of its own"),
+        ("engine.threads=4", "every model needs 4 CPUs on one node, and the largest node of the Ray cluster has 1."),
+    ],
+    ids=["a GPU", "one of several GPUs", "cores"],
+)
+def test_what_no_node_of_the_cluster_has_is_refused(suite, cluster, tmp_path, setting, words):
+    assert words in one_paragraph(suite.sweep("known", tmp_path, *ON_RAY, at(cluster), setting))
+
+
+@pytest.mark.parametrize(
+    ("needed", "problem"),
+    [
+        ({"CPU": 8}, None),
+        ({"CPU": 9}, "9 CPUs on one node, and the largest node of the Ray cluster has 8"),
+        ({"GPU": 2, "CPU": 0}, None),
+        ({"GPU": 3, "CPU": 0}, "3 GPUs on one node, and the largest node of the Ray cluster has 2"),
+        ({"GPU": 1, "CPU": 4}, None),
+        ({"GPU": 1, "CPU": 5}, "5 CPUs on one node, and the largest one that has the GPUs has 4"),
+    ],
+)
+def test_a_model_fits_where_one_node_has_all_of_what_it_needs(needed, problem):
+    nodes = [{"Resources": {"CPU": 8.0}}, {"Resources": {"CPU": 4.0, "GPU": 2.0}}, {"Resources": {"memory": 1.0}}]
+    assert too_small(nodes, needed) == problem
+    assert too_small([], {"CPU": 1}) == "1 CPU on one node, and the largest node of the Ray cluster has 0"

@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -46,7 +47,11 @@ class Sent:
     thread: threading.Thread | None = None
 
     def run(self) -> None:
-        self.answer = pickle.loads(pickle.dumps(self.task))()
+        try:
+            self.answer = pickle.loads(pickle.dumps(self.task))()
+        except BaseException as error:
+            self.answer = Loss(f"It failed with {error!r}.")
+            raise
 
 
 class Threads(RemoteWorkers[Sent]):
@@ -158,7 +163,8 @@ def test_units_that_are_sent_away_end_as_those_of_this_machine_do(place):
     assert workers.left
 
 
-def test_a_unit_whose_machine_is_lost_is_sent_again_as_it_was(place, caplog):
+def test_a_unit_whose_machine_is_lost_is_sent_again_as_it_was(place, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("verify.sweep.remote"), "disabled", False)  # as Hydra's multirun leaves it
     config = place.config("lost")
     workers = Threads(config, [lost, lost])
     with caplog.at_level(logging.WARNING):
@@ -271,6 +277,35 @@ def test_an_interruption_gives_units_time_to_stop_and_then_ends_them(place, monk
     assert leftovers(config) == []
     assert len(workers.removed) == 2
     assert workers.left
+
+
+@pytest.fixture
+def heeding_interruptions():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_while_a_unit_is_sent_forgets_nothing_of_it(place, heeding_interruptions):
+    config = place.config("sending")
+
+    def interrupted(emit, unit):
+        signal.raise_signal(signal.SIGINT)
+
+    workers = Threads(config, [interrupted])
+    with pytest.raises(InterruptedSweepError):
+        swept(place, ["one", "two"], workers, config)
+    assert [sent.cancelled for sent in workers.sent] == [[False]], "it is known, and nothing is sent after it"
+    assert len(workers.removed) == 1
+    assert leftovers(config) == []
+
+    def twice(emit, unit):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the second one comes at once")
+
+    with pytest.raises(InterruptedSweepError):
+        swept(place, ["one"], Threads(config, [twice]), config)
 
 
 def test_several_processes_for_one_model_are_refused(place):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sweep.placing import LONG_COUNT, Place, ended, timeless
-from sweep.sweeping import assert_rows_stand_once, children_of, comparable, is_running, wait_until
+from sweep.sweeping import assert_rows_stand_once, children_of, comparable, held, is_running, wait_until
 from verify.errors import StoreError, UsageError
+from verify.sweep import remote
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import InterruptedSweepError, sweep
 from verify.sweep.slurm import SlurmJobs
@@ -49,17 +50,28 @@ def jobs(config) -> SlurmJobs:
 
 
 class Watch:
-    """Takes reports in, and does one thing after the other to the processes of a unit once they have computed rows."""
+    """Takes reports in, and does one thing after the other to the processes of a unit once they have computed rows.
+
+    A process is held meanwhile, so that it cannot end of its own accord.
+    """
 
     def __init__(self, *acts):
         self.reports, self._acts, self._done_to = [], list(acts), set()
+
+    @property
+    def left(self):
+        """What was to be done, and was not: the unit was finished first."""
+        return [act.__name__ for act in self._acts]
 
     def __call__(self, report):
         self.reports.append(report)
         is_computing = isinstance(report, Happened) and report.event["event"] == "rows" and report.event["done"] > 0
         if is_computing and self._acts and report.worker not in self._done_to:
             self._done_to.add(report.worker)
-            self._acts.pop(0)(int(report.worker.partition(":")[2]))
+            process = int(report.worker.partition(":")[2])
+            with held([process]) as there:
+                if there:
+                    self._acts.pop(0)(process)
 
     @property
     def workers(self):
@@ -110,7 +122,8 @@ def test_jobs_find_what_the_workers_of_this_machine_find(place, undisturbed):
 
 
 @pytest.mark.slow
-def test_jobs_that_are_interrupted_preempted_and_killed_lose_nothing(place, undisturbed, capfd):
+def test_jobs_that_are_interrupted_preempted_and_killed_lose_nothing(place, undisturbed, capfd, monkeypatch):
+    monkeypatch.setattr(remote, "BETWEEN_LOOKS", 0.02)  # each is disturbed at its first rows, and leaves some to others
     config, interrupted = local(place, "disturbed"), []
 
     def interrupt(process):
@@ -127,6 +140,7 @@ def test_jobs_that_are_interrupted_preempted_and_killed_lose_nothing(place, undi
 
     watch = Watch(preempt, kill)
     (found,) = swept(place, ["large"], config, watch)
+    assert not watch.left, "the unit was finished before it could be disturbed: give the task more rows"
     (death,) = [one for one in watch.reports if isinstance(one, Died)]
     assert death.cell == "long/validation"
     assert "was killed or crashed" in death.message

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -57,8 +58,13 @@ class Writer:
             if now - self._last_rows < BETWEEN_ROWS:
                 return
             self._last_rows = now
-        with self._lock, contextlib.suppress(OSError), self._file.open("a", encoding="utf-8") as stream:
+        with self._lock, contextlib.suppress(OSError), open(self._file, "a", encoding="utf-8", opener=_there) as stream:
             stream.write(json.dumps(event) + "\n")
+
+
+def _there(file: str, flags: int) -> int:
+    """Open a file only if it is there: the sweep may have ended and removed it."""
+    return os.open(file, flags & ~os.O_CREAT)
 
 
 class Reader:

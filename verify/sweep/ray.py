@@ -10,10 +10,11 @@ import contextlib
 import os
 import re
 import secrets
+import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,14 +48,29 @@ class RayTask:
 
 def perform(task: RemoteTask) -> Finished:
     """What a process of Ray does with a unit."""
+    # Ray cancels a task through this handler, which is missing on a node that a script has started in the background
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return task()
+
+
+def too_small(nodes: Sequence[Mapping[str, Any]], needed: Mapping[str, int]) -> str | None:
+    """What no node has enough of, of the resources that one model needs on one node; None if some node has them all."""
+    which = "the largest node of the Ray cluster"
+    for resource, count in needed.items():
+        most = max((int(node["Resources"].get(resource, 0)) for node in nodes), default=0)
+        if count > most:
+            return f"{count} {resource}{'s' if count > 1 else ''} on one node, and {which} has {most}"
+        nodes = [node for node in nodes if node["Resources"].get(resource, 0) >= count]
+        which = f"the largest one that has the {resource}s"
+    return None
 
 
 class RayWorkers(RemoteWorkers[RayTask]):
     """The nodes of a Ray cluster.
 
-    Raises UsageError if Ray is not installed, if the cluster cannot be reached or wants another token, or if one of its
-    nodes cannot take part.
+    Raises UsageError if Ray is not installed, if the cluster cannot be reached or wants another token, if one of its
+    nodes cannot take part, or if none is large enough for any model.
     """
 
     def __init__(self, config: VerifyConfig, registry: Registry) -> None:
@@ -72,6 +88,7 @@ class RayWorkers(RemoteWorkers[RayTask]):
         self._heard, self._known = time.monotonic(), list[dict[str, Any]]()
         try:
             self._on_gpus = self._has_gpus(device)
+            self._check_size()
             self._check_nodes()
         except BaseException:
             ray.shutdown()
@@ -122,22 +139,37 @@ class RayWorkers(RemoteWorkers[RayTask]):
         ]
         return max(min(shares, default=1), 1)
 
+    def _needed(self, devices: int) -> dict[str, int]:
+        """What a model needs on one node, by Ray's names."""
+        if self._on_gpus:
+            return {"GPU": devices, "CPU": self._config.engine.threads or 0}
+        return {"CPU": self._threads()}
+
     def _refusal(self, unit: Unit) -> str | None:
-        resource, needed = ("GPU", unit.devices) if self._on_gpus else ("CPU", self._threads())
-        most = max((int(node["Resources"].get(resource, 0)) for node in self._nodes()), default=0)
-        if needed <= most or self._config.sweep.workers:  # with sweep.workers, larger nodes may be yet to come
+        if self._config.sweep.workers:  # larger nodes may be yet to come
             return None
-        return (
-            f"It needs {needed} {resource}s on one node, and the largest node of the Ray cluster has {most}. Add a "
-            f"larger node, or {'set engine.dtype=bfloat16' if self._on_gpus else 'lower engine.threads'}."
-        )
+        problem = too_small(self._nodes(), self._needed(unit.devices))
+        if problem is None:
+            return None
+        remedy = "lower engine.threads" if " CPU" in problem else "set engine.dtype=bfloat16"
+        return f"It needs {problem}. Add a larger node, or {remedy}."
+
+    def _check_size(self) -> None:
+        """Raise UsageError if no node has room for any model, for which the sweep would wait in silence."""
+        nodes = self._nodes()
+        if self._config.sweep.workers or not nodes:
+            return
+        if problem := too_small(nodes, self._needed(devices=1)):
+            raise UsageError(
+                f"engine.cluster=ray: every model needs {problem}. Start a node that has more (ray start "
+                "--num-cpus=NUMBER), or lower engine.threads; or set sweep.workers if larger nodes are yet to come."
+            )
 
     def _submit(self, task: RemoteTask, name: str) -> RayTask:
         log = self.folder / "ray" / f"{name}.log"
-        gpus = task.unit.devices if self._on_gpus else 0
-        cores = (self._config.engine.threads or 0) if self._on_gpus else self._threads()
-        task = replace(task, log=str(log))
-        return RayTask(self._task.options(num_gpus=gpus, num_cpus=cores).remote(task), log)
+        needed = self._needed(task.unit.devices)
+        options = self._task.options(num_gpus=needed.get("GPU", 0), num_cpus=needed["CPU"])
+        return RayTask(options.remote(replace(task, log=str(log))), log)
 
     def _outcome(self, handle: RayTask) -> Finished | Loss | None:
         from ray import exceptions

@@ -7,13 +7,17 @@ it reported as dead. What is stored of it already is not run again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from verify.config import VerifyConfig
@@ -72,6 +76,33 @@ class _Sent(Generic[Handle]):
         return [event for event in events if event["event"] not in (BEGUN, LIFE)]
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have an interruption come after what is done here, so that no cluster works on a unit that nobody remembers.
+
+    A second one comes at once.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = False
+
+    def take(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            before(number, frame)
+        came = True
+
+    signal.signal(signal.SIGINT, take)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(signal.SIGINT, None)
+
+
 class RemoteWorkers(ABC, Generic[Handle]):
     """Workers of a cluster, as :class:`verify.sweep.units.Workers` asks for them.
 
@@ -102,7 +133,8 @@ class RemoteWorkers(ABC, Generic[Handle]):
         if refusal := self._refusal(unit):
             self._refused.append(Ended(unit, self._kind, failed(unit, unit.reference, EngineError(refusal), 0.0)))
         else:
-            self._send(unit, losses=0)
+            with _undisturbed():
+                self._send(unit, losses=0)
 
     def ahead(self, units: Sequence[Unit]) -> None:
         """Nothing: which machine will get a unit is the cluster's decision."""
@@ -156,13 +188,14 @@ class RemoteWorkers(ABC, Generic[Handle]):
         if outcome is None:
             return found
         words = self._last_words(sent.handle)
-        self._sent.remove(sent)
         self._forget(sent)
+        self._sent.remove(sent)
         if isinstance(outcome, Finished):
             return [*found, Ended(unit, sent.worker, outcome)]
         if outcome.blameless and sent.losses < MOST_LOSSES:
             _log.warning("%s is begun again. %s", unit.reference, outcome.message)
-            self._send(unit, sent.losses + 1)
+            with _undisturbed():
+                self._send(unit, sent.losses + 1)
             return found
         return [*found, Died(unit, sent.worker, f"{outcome.message} Its last words: {words}", sent.cell)]
 

@@ -10,7 +10,9 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,10 +118,9 @@ class SlurmJobs(RemoteWorkers[Any]):
 
         self._executor.update_parameters(**self._parameters(task.unit.devices))
         parts = {part.name: getattr(task, part.name) for part in fields(task)}
-        # what a local job's controller has to say when it is interrupted is not for the user
-        quiet = logged(Path(os.devnull)) if self._is_local else contextlib.nullcontext()
+        here = _for_jobs_here() if self._is_local else contextlib.nullcontext()
         try:
-            with quiet:
+            with here:
                 return self._executor.submit(SlurmTask(**parts))
         except OSError as error:
             raise cannot_write(self.folder / "slurm", error) from error
@@ -173,6 +174,23 @@ class SlurmJobs(RemoteWorkers[Any]):
 
     def _last_words(self, handle: Any) -> str:
         return tail(handle.paths.stdout, handle.paths.stderr)
+
+
+@contextlib.contextmanager
+def _for_jobs_here() -> Iterator[None]:
+    """Start processes whose controller is quiet when it is interrupted, and can be.
+
+    submitit ends them with SIGINT, which whatever a script has started in the background ignores, as its children do.
+    """
+    is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if is_ignored:
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # to exec, a handler is as good as the default
+    try:
+        with logged(Path(os.devnull)):
+            yield
+    finally:
+        if is_ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _cause(error: BaseException) -> str:
