@@ -134,8 +134,12 @@ def test_a_worker_that_is_frozen_past_its_deadline_is_ended(place):
 
 @pytest.mark.slow
 def test_a_cell_is_given_up_and_the_other_of_its_model_goes_on(place):
-    watch, config = Watch(kill, times=2, rows=0), place.config("given-up", "sweep.workers=1")
-    (found,) = swept(place, ["large"], config, watch)
+    for attempt in range(4):  # on a busy machine a unit may be over before the second kill
+        results = f"given-up-{attempt}"
+        watch, config = Watch(kill, times=2, rows=0), place.config(results, "sweep.workers=1")
+        (found,) = swept(place, ["large"], config, watch)
+        if len(watch.deaths()) == 2:
+            break
     assert len(watch.deaths()) == 2
     assert not found.settled
     said = kinds(found)
@@ -145,7 +149,7 @@ def test_a_cell_is_given_up_and_the_other_of_its_model_goes_on(place):
     (again,) = swept(place, ["large"], config, Watch())
     assert again.settled
     assert kinds(again)["long"][0] != "error"
-    assert_rows_stand_once(place.folder / "given-up", "long", LONG_COUNT)
+    assert_rows_stand_once(place.folder / results, "long", LONG_COUNT)
 
 
 def interrupt(_process):

@@ -14,6 +14,7 @@ import pytest
 from builders import model_index
 from safetensors.numpy import save_file
 
+from sweep.sweeping import heed_interruptions
 from verify.compose import compose_config
 from verify.errors import UsageError
 from verify.store import write_json
@@ -305,6 +306,7 @@ def test_an_interruption_ends_a_plan_whose_look_ups_stall(monkeypatch, tmp_path,
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interruptions,
         )
         try:
             assert stalled.wait(60)

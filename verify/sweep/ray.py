@@ -73,6 +73,9 @@ class RayWorkers(RemoteWorkers[RayTask]):
     nodes cannot take part, or if none is large enough for any model.
     """
 
+    # Ray ends this process, too, if a task is cancelled while it begins or ends; the rows of a shard are lost instead
+    ENDS_BY_LEAVING = True
+
     def __init__(self, config: VerifyConfig, registry: Registry) -> None:
         super().__init__(config, registry, "ray")
         device = config.engine.device
@@ -205,7 +208,7 @@ class RayWorkers(RemoteWorkers[RayTask]):
             super()._wait(handles, seconds)
 
     def _cancel(self, handle: RayTask, *, at_once: bool, has_begun: bool) -> None:
-        # Ray ends this process, too, if a task is cancelled while it is being sent; leaving the cluster ends such a one
+        # Ray ends this process, too, if a task is cancelled while it is being sent
         if has_begun:
             self._ray.cancel(handle.reference, force=at_once)
 
