@@ -1,7 +1,7 @@
 """The data behind the suite of known truth: what every installation has at hand, cut into parts.
 
 The texts are docstrings of four libraries that the package needs anyway, and which of them a text is from is its class.
-Code in them stands in backticks, which gives words with tags; texts of one file, of one library and of two give pairs
+Code in them stands in backticks, which gives words with tags; texts of one file, of one package and of two give pairs
 of three degrees of closeness. The images are scikit-learn's handwritten digits. No row stands in two parts.
 """
 
@@ -18,12 +18,12 @@ from typing import Any
 
 from cause_data import TEST, TRAIN, VALIDATION, Data
 
-LIBRARIES = ("numpy", "pandas", "scipy", "sklearn")
+PACKAGES = ("numpy", "pandas", "scipy", "sklearn")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TAGS = ("O", "B-CODE", "I-CODE", "B-NAME", "I-NAME")
 
 EACH = 500
-"""Docstrings of each library."""
+"""Docstrings of each package."""
 SUMMARIES = {TEST: 797, VALIDATION: 203, TRAIN: 1000}
 PASSAGES = {TEST: 401, VALIDATION: 199}
 CODE = {TEST: 251, VALIDATION: 101, TRAIN: 600}
@@ -40,7 +40,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 class Docstring:
     """The first sentence of a docstring, and those of its other paragraphs that are prose."""
 
-    library: str
+    package: str
     file: str
     summary: str
     passages: tuple[str, ...]
@@ -48,32 +48,32 @@ class Docstring:
 
 def sets() -> dict[str, Data]:
     """Every set, by name."""
-    known = [one for library in LIBRARIES for one in docstrings(library)]
+    known = [one for package in PACKAGES for one in docstrings(package)]
     random.Random(0).shuffle(known)
     made = (_summaries(known), _passages(known), _code(known), _pairs(known), _digits())
     return {data.name: data for data in made}
 
 
-def docstrings(library: str) -> list[Docstring]:
-    """``EACH`` docstrings of an installed library, from files in a fixed random order."""
+def docstrings(package: str) -> list[Docstring]:
+    """``EACH`` docstrings of an installed package, from files in a fixed random order."""
     found: dict[str, Docstring] = {}
-    for file in _files(library):
+    for file in _files(package):
         for node in ast.walk(ast.parse(file.read_bytes())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
                 summary, *rest = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
                 if _is_prose(summary):
                     passages = tuple(part for part in rest if _is_prose(part))
-                    found.setdefault(summary, Docstring(library, str(file), summary, passages))
+                    found.setdefault(summary, Docstring(package, str(file), summary, passages))
         if len(found) >= EACH:
             return list(found.values())[:EACH]
-    raise SystemExit(f"{library} has {len(found)} docstrings in its Python files, and {EACH} are needed.")
+    raise SystemExit(f"{package} has {len(found)} docstrings in its Python files, and {EACH} are needed.")
 
 
-def _files(library: str) -> list[Path]:
-    spec = importlib.util.find_spec(library)
+def _files(package: str) -> list[Path]:
+    spec = importlib.util.find_spec(package)
     (folder,) = spec.submodule_search_locations or () if spec else ()
     files = [file for file in sorted(Path(folder).rglob("*.py")) if "tests" not in file.parts]
-    random.Random(library).shuffle(files)
+    random.Random(package).shuffle(files)
     return files
 
 
@@ -82,20 +82,20 @@ def _is_prose(text: str) -> bool:
 
 
 def _summaries(known: Sequence[Docstring]) -> Data:
-    rows = [{"text": one.summary, "label": LIBRARIES.index(one.library)} for one in known]
+    rows = [{"text": one.summary, "label": PACKAGES.index(one.package)} for one in known]
     return _texts("summaries", _distinct(rows), SUMMARIES)
 
 
 def _passages(known: Sequence[Docstring]) -> Data:
-    rows = [{"text": one.passages[0], "label": LIBRARIES.index(one.library)} for one in known if one.passages]
+    rows = [{"text": one.passages[0], "label": PACKAGES.index(one.package)} for one in known if one.passages]
     return _texts("passages", _distinct(rows), PASSAGES)
 
 
 def _texts(name: str, rows: list[dict[str, Any]], sizes: Mapping[str, int]) -> Data:
     from datasets import ClassLabel, Features, Value
 
-    features = Features({"text": Value("string"), "label": ClassLabel(names=list(LIBRARIES))})
-    return Data(name, "sequence-classification", _same("text", "label"), _cut(rows, sizes, features), LIBRARIES)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(PACKAGES))})
+    return Data(name, "sequence-classification", _same("text", "label"), _cut(rows, sizes, features), PACKAGES)
 
 
 def _code(known: Sequence[Docstring]) -> Data:
@@ -123,7 +123,7 @@ def _tagged(text: str) -> tuple[list[str], list[int]]:
 
 
 def _pairs(known: Sequence[Docstring]) -> Data:
-    """Two summaries each: of one file (2), of two files of one library (1), or of two libraries (0)."""
+    """Two summaries each: of one file (2), of two files of one package (1), or of two packages (0)."""
     from datasets import Features, Value
 
     rows, chance = [], random.Random(1)
@@ -138,7 +138,7 @@ def _pairs(known: Sequence[Docstring]) -> Data:
 
 
 def _closeness(one: Docstring, other: Docstring) -> int:
-    return (one.library == other.library) + (one.file == other.file)
+    return (one.package == other.package) + (one.file == other.file)
 
 
 def _digits() -> Data:

@@ -13,7 +13,7 @@ import numpy as np
 from cause_data import TEST, Data
 from cause_models import Recipe, embedder, trained
 from cause_numbers import Numbers
-from suite_data import LIBRARIES, sets
+from suite_data import PACKAGES, sets
 
 RECIPES: Mapping[str, Recipe] = {
     "summaries": Recipe(4, 5e-3),
@@ -54,7 +54,7 @@ def tags(seed: int) -> Subject:
 
 
 def pairs(seed: int) -> Subject:
-    """The encoder of a text classifier, which puts texts of one library close together."""
+    """The encoder of a text classifier, which puts texts of one package close together."""
     return Subject("summaries", seed, "pairs")
 
 
@@ -126,8 +126,8 @@ def endless(folder: Path, reader: Path) -> None:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=128,
-        id2label=dict(enumerate(LIBRARIES)),
-        label2id={name: number for number, name in enumerate(LIBRARIES)},
+        id2label=dict(enumerate(PACKAGES)),
+        label2id={name: number for number, name in enumerate(PACKAGES)},
     )
     AlbertForSequenceClassification(config).eval().save_pretrained(folder)
     words.save_pretrained(folder)
