@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench_words import in_words
 from engine_peers import Peers
 from engine_sides import Engine, Side
 
@@ -104,7 +105,7 @@ def rows_of(sizes: Mapping[str, int], runs: int, device: str, threads: int) -> I
         try:
             for name, count in sizes.items():
                 for row in measured(name, BENCHMARKS[name], engine, peers, count, runs):
-                    print(in_words(row), flush=True)
+                    print(in_words(row, "PREDICTIONS DIFFER"), flush=True)
                     yield row
         finally:
             engine.close()
@@ -205,14 +206,6 @@ def row(
         "runs": len(runs),
         "equal": equal,
     }
-
-
-def in_words(row: Mapping[str, Any]) -> str:
-    if row["peer"] is None:
-        return f"{row['name']}: {row['ours']:.4g} {row['unit']}"
-    verdict = "" if row["equal"] else " PREDICTIONS DIFFER"
-    rates = f"{row['ours']:.1f} to {row['theirs']:.1f} {row['unit']}, {row['ratio']:.2f} times{verdict}"
-    return f"{row['name']} against {row['peer']}: {rates}"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import sweep_planning
+from bench_words import in_words
 from make_suite import make
 
 from verify.store import slug
@@ -62,7 +63,7 @@ def main() -> int:
         )
     rows = []
     for row in [*beside_loops(quick=options.quick), *sweep_planning.rows(quick=options.quick)]:
-        print(in_words(row), flush=True)
+        print(in_words(row, "VERDICTS DIFFER"), flush=True)
         rows.append(row)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -173,14 +174,6 @@ def _verdicts(file: Path) -> dict[tuple[str, str, str], tuple[str, float | None]
         )
         for one in verdicts
     }
-
-
-def in_words(row: Mapping[str, Any]) -> str:
-    if row["peer"] is None:
-        return f"{row['name']}: {row['ours']:.4g} {row['unit']}"
-    verdict = "" if row["equal"] else " VERDICTS DIFFER"
-    rates = f"{row['ours']:.1f} to {row['theirs']:.1f} {row['unit']}, {row['ratio']:.2f} times{verdict}"
-    return f"{row['name']} against {row['peer']}: {rates}"
 
 
 if __name__ == "__main__":

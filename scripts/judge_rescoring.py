@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from judge_intervals import classified
+from judge_kinds import KINDS_OF
 from rich.console import Console
 
 from verify.claims.values import read_number
@@ -146,20 +147,6 @@ RUNS: Mapping[str, Callable[[int], Predictions]] = {
     "transcripts, 20 words": lambda n: texts(n, Family.TRANSCRIPTS, 16),
     "similarity": similar,
     "likelihood": likely,
-}
-
-
-KINDS_OF: Mapping[Family, str] = {
-    Family.CLASSIFICATION: "sequence-classification",
-    Family.REGRESSION: "sequence-classification",
-    Family.MULTI_LABEL: "sequence-classification",
-    Family.TAGGING: "token-classification",
-    Family.ANSWERS: "question-answering",
-    Family.SUMMARIES: "summarization",
-    Family.TRANSLATIONS: "translation",
-    Family.TRANSCRIPTS: "automatic-speech-recognition",
-    Family.SIMILARITY: "sentence-similarity",
-    Family.LIKELIHOOD: "perplexity",
 }
 
 

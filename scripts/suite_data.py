@@ -1,6 +1,6 @@
 """The data behind the suite of known truth: what every installation has at hand, cut into parts.
 
-The texts are docstrings of four libraries that the package needs anyway, and which of them a text is from is its class.
+The texts are docstrings of four packages that this one needs anyway, and which of them a text is from is its class.
 Code in them stands in backticks, which gives words with tags; texts of one file, of one package and of two give pairs
 of three degrees of closeness. The images are scikit-learn's handwritten digits. No row stands in two parts.
 """
@@ -163,7 +163,7 @@ def _same(*names: str) -> dict[str, str]:
 
 
 def _distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Texts that two libraries share say nothing about where they are from."""
+    """Texts that two packages share say nothing about where they are from."""
     times: dict[str, int] = {}
     for row in rows:
         times[row["text"]] = times.get(row["text"], 0) + 1

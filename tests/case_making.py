@@ -1,31 +1,25 @@
 """Runs with realistic predictions, claims about them, and cases to explain, for tests."""
 
+import sys
+
 import numpy as np
+from builders import DEMO
 from claim_making import claim, measurement
+
+sys.path.insert(0, str(DEMO.parent))
+
+from judge_kinds import KINDS_OF
 
 from verify.judge.cases import Case
 from verify.judge.compare import judge
 from verify.judge.explain import explained, search
 from verify.metrics.registry import measure
-from verify.predictions import Family, LabelPredictions, LabelSetPredictions
+from verify.predictions import LabelPredictions, LabelSetPredictions
 from verify.tasks.kinds import settings_of
 from verify.tasks.match import Match
 from verify.types import DatasetSource, TaskSpec, Unit, VerdictKind
 
 DIFFERS = (VerdictKind.OVERSTATED, VerdictKind.UNDERSTATED)
-
-KINDS = {
-    Family.CLASSIFICATION: "sequence-classification",
-    Family.REGRESSION: "sequence-classification",
-    Family.MULTI_LABEL: "sequence-classification",
-    Family.TAGGING: "token-classification",
-    Family.ANSWERS: "question-answering",
-    Family.SUMMARIES: "summarization",
-    Family.TRANSLATIONS: "translation",
-    Family.TRANSCRIPTS: "automatic-speech-recognition",
-    Family.SIMILARITY: "sentence-similarity",
-    Family.LIKELIHOOD: "perplexity",
-}
 
 
 def classified(n=2000, shares=(0.55, 0.45), skill=2.0, seed=0, mapping=None, extra=0):
@@ -57,7 +51,7 @@ def label_sets(n=1500, labels=8, seed=0):
 
 def scores_of(predictions, settings=None):
     """Every score of a run, by name."""
-    kind_settings = settings_of(KINDS[predictions.family], settings or {})
+    kind_settings = settings_of(KINDS_OF[predictions.family], settings or {})
     return {name: score.value for name, score in measure(predictions, kind_settings)[0].items()}
 
 
@@ -68,7 +62,7 @@ def printed(value, digits=4, metric="accuracy", unit=Unit.FRACTION, **fields):
 
 def case(predictions, claims, labels=None, budgets=None, settings=None, **fields):
     """The case of a full run and claims about it: those differ that the judge says differ."""
-    kind = KINDS[predictions.family]
+    kind = KINDS_OF[predictions.family]
     task = TaskSpec("task", kind, DatasetSource("data", split="validation"), {}, (), "task.yaml", labels=labels)
     settings = settings_of(kind, settings or {})
     scores = measure(predictions, settings)[0]

@@ -69,7 +69,7 @@ def resolve(reference: str) -> ModelRepository:
         if folder is None or not folder.is_dir():
             raise HubError(f"There is no folder {reference}. Check the path, or give a model id of the form ORG/MODEL.")
         return _local(folder)
-    if folder and _holds_a_model(folder):
+    if folder and holds_a_model(folder):
         return _local(folder)
     model, revision = _parse(reference)
     return _on_hub(model, revision)
@@ -241,7 +241,8 @@ def _check_revision(name: str, revision: str | None) -> None:
         raise HubError(f"{revision!r} cannot be a revision of {name}. Give a branch, a tag or a commit.")
 
 
-def _holds_a_model(folder: Path) -> bool:
+def holds_a_model(folder: Path) -> bool:
+    """Whether a folder has a card or a configuration. Raises HubError if it cannot be read."""
     try:
         return any((folder / name).is_file() for name in ("README.md", "config.json"))
     except OSError as error:

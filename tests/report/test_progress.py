@@ -3,22 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from verify.report import progress
 from verify.report.progress import ProgressView
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    made = Clock()
-    monkeypatch.setattr(progress, "time", made)
-    return made
 
 
 def rows(done, rank=0, total=100, of="predictions"):

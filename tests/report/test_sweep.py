@@ -11,20 +11,6 @@ from verify.report.sweep import Expected, SweepView, duration
 from verify.sweep.units import OPENED, Died, Ended, Finished, Happened, Unit
 
 
-class Clock:
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    made = Clock()
-    monkeypatch.setattr(sweep, "time", made)
-    return made
-
-
 def opened(name, *cells, worker="worker 1"):
     cells = [list(cell) for cell in cells or (("sst2", "validation"),)]
     return Happened(Unit(name, name), worker, {"event": OPENED, "model": name, "cells": cells})

@@ -1,4 +1,5 @@
 import math
+import os
 import sys
 
 import pytest
@@ -10,7 +11,6 @@ from verify.sweep.devices import (
     CPU,
     GPU,
     available_memory,
-    core_count,
     devices_for,
     gpu_names,
     is_unlisted,
@@ -162,7 +162,7 @@ def test_the_memory_of_a_worker_s_own_gpu_may_be_bounded(three_gpus):
 
 
 def test_without_gpus_workers_share_cores_and_memory(no_gpu, monkeypatch):
-    monkeypatch.setattr(devices, "core_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(devices, "available_memory", lambda: 64 << 30)
     found = devices_for(config())
     assert (found.kind, found.workers, found.threads, found.memory) == (CPU, 8, 1, 8 << 30)
@@ -175,8 +175,7 @@ def test_of_a_cluster_nothing_is_known(three_gpus):
     assert (found.kind, found.workers, found.is_known) == (GPU, 12, False)
 
 
-def test_this_machine_has_cores_and_memory():
-    assert core_count() >= 1
+def test_this_machine_has_memory():
     assert 2**20 < available_memory() < 2**50
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from verify.judge.many import flagged
@@ -100,7 +100,6 @@ class Tally:
     alpha: float
     seconds: float = 0.0
     is_complete: bool = True
-    kinds: Counter[VerdictKind] = field(default_factory=Counter)
 
     @classmethod
     def of(
@@ -109,7 +108,12 @@ class Tally:
         """Count all claims of the ``models`` at once; a model that stands there twice is counted once."""
         each = {one.folder or f"{one.reference} {place}": one for place, one in enumerate(models)}
         read = sorted(counted(list(each.values()), alpha), key=_order)
-        return cls(name, tuple(read), alpha, seconds, is_complete, sum((one.kinds for one in read), Counter()))
+        return cls(name, tuple(read), alpha, seconds, is_complete)
+
+    @property
+    def kinds(self) -> Counter[VerdictKind]:
+        """How many verdicts of each kind there are."""
+        return sum((model.kinds for model in self.models), Counter())
 
     @property
     def attempted(self) -> int:

@@ -23,10 +23,10 @@ from typing import Any, TypeVar
 from verify import hub
 from verify.config import VerifyConfig
 from verify.content import content_key
+from verify.engine.launch import default_threads
 from verify.errors import UsageError, VerifyError
 from verify.safety import TEXT_LIMIT
 from verify.sweep.cost import DTYPE_BYTES, Size, size_of
-from verify.sweep.devices import core_count
 from verify.sweep.suite import Reference
 from verify.tasks.registry import Registry
 from verify.verbs.checking import Key, cells_of
@@ -94,7 +94,7 @@ def read_cards(
         return
     say(f"Reading the cards of {len(subjects)} models.")
     pool = ProcessPoolExecutor(
-        min(core_count(), MOST_PROCESSES),
+        min(default_threads(1), MOST_PROCESSES),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
         initargs=(config, registry),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verify.config import VerifyConfig
+from verify.engine.launch import default_threads
 from verify.errors import UsageError
 
 CPU, GPU = "CPU", "GPU"
@@ -64,12 +65,12 @@ def devices_here(config: VerifyConfig) -> Devices:
 
     Raises UsageError if a GPU is asked for that is not here, or a setting asks for several in one worker.
     """
-    gpus, cores = _gpus_asked_for(config), core_count()
+    gpus = _gpus_asked_for(config)
     if gpus:
         used = gpus[: config.sweep.workers or len(gpus)]
-        return Devices(GPU, tuple(used), max(cores // len(used), 1))
-    count = config.sweep.workers or cores
-    return Devices(CPU, (Device("", available_memory() // count),) * count, max(cores // count, 1))
+        return Devices(GPU, tuple(used), default_threads(len(used)))
+    count = config.sweep.workers or default_threads(1)
+    return Devices(CPU, (Device("", available_memory() // count),) * count, default_threads(count))
 
 
 def devices_for(config: VerifyConfig) -> Devices:
@@ -124,11 +125,6 @@ def visible(found: Sequence[tuple[str, str, float, str]], chosen: str | None) ->
             break
         devices.append(Device(name, one[2], one[3]))
     return devices
-
-
-def core_count() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_memory() -> int:

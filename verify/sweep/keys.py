@@ -14,7 +14,7 @@ from verify.engine.job import ENGINE_VERSION
 from verify.errors import HubError
 from verify.metrics import SCORER_VERSION
 from verify.sweep.cards import Card, looked_up
-from verify.tasks.data import is_local
+from verify.tasks.data import is_local, media_beside
 from verify.tasks.registry import Registry
 from verify.types import TaskSpec
 
@@ -69,10 +69,8 @@ def _data_state(task: TaskSpec, config: VerifyConfig) -> Any:
     if task.dataset.data_files is None:
         return _listing(Path(task.dataset.path), config)
     tables = [Path(name) for name in task.dataset.data_files.values()]
-    # beside tables that name pictures or recordings by path lie those, which may change, too
-    folders = {table.parent for table in tables} if {"audio", "image"} & set(task.columns) else set()
-    named = [[table.name, *_stat(table)] for table in tables]
-    return [named, [_listing(folder, config) for folder in sorted(folders)]]
+    named = [(table.name, table) for table in tables] + [(str(file), file) for file in media_beside(task)]
+    return [[name, *_stat(file)] for name, file in named]
 
 
 def _listing(folder: Path, config: VerifyConfig) -> list[Any]:

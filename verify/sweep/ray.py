@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import secrets
-import signal
 import socket
 import tempfile
 import time
@@ -48,9 +47,6 @@ class RayTask:
 
 def perform(task: RemoteTask) -> Finished:
     """What a process of Ray does with a unit."""
-    # Ray cancels a task through this handler, which is missing on a node that a script has started in the background
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     return task()
 
 
@@ -207,10 +203,8 @@ class RayWorkers(RemoteWorkers[RayTask]):
         else:
             super()._wait(handles, seconds)
 
-    def _cancel(self, handle: RayTask, *, at_once: bool, has_begun: bool) -> None:
-        # Ray ends this process, too, if a task is cancelled while it is being sent
-        if has_begun:
-            self._ray.cancel(handle.reference, force=at_once)
+    def _cancel(self, handle: RayTask) -> None:
+        self._ray.cancel(handle.reference, force=True)
 
     def _remove_files(self, handle: RayTask) -> None:
         with contextlib.suppress(OSError):

@@ -158,13 +158,13 @@ class RemoteWorkers(ABC, Generic[Handle]):
         until = time.monotonic() + GRACE
         try:
             for sent in [] if self.ENDS_BY_LEAVING else self._sent:
-                self._cancel(sent.handle, at_once=at_once, has_begun=sent.has_begun)
+                self._cancel(sent.handle)
             waiting = [] if at_once or self.ENDS_BY_LEAVING else [sent for sent in self._sent if sent.has_begun]
             while waiting and time.monotonic() < until:
                 time.sleep(0.1)
                 waiting = [sent for sent in waiting if self._outcome(sent.handle) is None]
             for sent in waiting:
-                self._cancel(sent.handle, at_once=True, has_begun=True)
+                self._cancel(sent.handle)
         finally:
             for sent in self._sent:
                 self._forget(sent)
@@ -187,7 +187,7 @@ class RemoteWorkers(ABC, Generic[Handle]):
         if outcome is None and self._is_overdue(sent):
             minutes = self._config.sweep.deadline
             outcome = Loss(f"There was no sign of progress for {minutes:g} minutes (sweep.deadline).")
-            self._cancel(sent.handle, at_once=True, has_begun=True)
+            self._cancel(sent.handle)
         if outcome is None:
             return found
         words = self._last_words(sent.handle)
@@ -241,8 +241,8 @@ class RemoteWorkers(ABC, Generic[Handle]):
         """What became of a unit; None while it waits or runs."""
 
     @abstractmethod
-    def _cancel(self, handle: Handle, *, at_once: bool, has_begun: bool) -> None:
-        """End a unit; one that has ended is left alone. Of one that has not begun nothing has been heard yet."""
+    def _cancel(self, handle: Handle) -> None:
+        """End a unit; one that has ended is left alone."""
 
     @abstractmethod
     def _last_words(self, handle: Handle) -> str:

@@ -163,7 +163,7 @@ class SlurmJobs(RemoteWorkers[Any]):
         self._asked = now
         return True
 
-    def _cancel(self, handle: Any, *, at_once: bool, has_begun: bool) -> None:
+    def _cancel(self, handle: Any) -> None:
         handle.cancel(check=False)
 
     def _remove_files(self, handle: Any) -> None:

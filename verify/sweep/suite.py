@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from verify.config import AUTO, SuiteConfig, VerifyConfig
-from verify.errors import UsageError
+from verify.errors import HubError, UsageError
+from verify.hub import holds_a_model
 from verify.spelling import suggestion
 from verify.tasks.registry import Registry
 
@@ -164,10 +165,10 @@ def _of_folders(pattern: str) -> Iterator[_Entry]:
 
 
 def _may_hold_a_model(folder: Path) -> bool:
-    """Whether a card or a configuration is there; a folder that cannot be read counts, so that its reader says so."""
+    """Whether there is a model; a folder that cannot be read counts, so that whoever reads it says so."""
     try:
-        return any((folder / name).is_file() for name in ("README.md", "config.json"))
-    except PermissionError:
+        return holds_a_model(folder)
+    except HubError:
         return True
 
 

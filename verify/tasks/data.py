@@ -175,19 +175,25 @@ def source_digest(task: TaskSpec) -> str | None:
             raise DataError(f"{task.file}: the data file {file} cannot be read: {error.strerror}.") from error
         digest.update(f"{name}\0{content}\0".encode(errors="surrogateescape"))
     if source.data_files is not None and {"audio", "image"} & set(task.columns):
-        digest.update(_media(source.data_files))
+        digest.update(_media(task))
     return digest.hexdigest()[:16]
 
 
-def _media(data_files: Mapping[str, str]) -> bytes:
-    """What lies beside tables that may name recordings or pictures by path: names, sizes and times of change.
+def media_beside(task: TaskSpec) -> list[Path]:
+    """The files beside a task's tables, which may name recordings or pictures by path; none for other kinds of data.
 
     Results may lie there, too, and change with every run: files of their kinds are left out, as the tables are.
     """
-    folders = {Path(file).parent for file in data_files.values()}
+    tables = {Path(file) for file in (task.dataset.data_files or {}).values()}
+    if not {"audio", "image"} & set(task.columns):
+        return []
+    folders = {table.parent for table in tables}
     beside = {path for folder in folders for path in folder.rglob("[!.]*") if path.suffix not in _OF_RESULTS}
-    files = sorted(path for path in beside - set(map(Path, data_files.values())) if path.is_file())
-    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in files]
+    return sorted(path for path in beside - tables if path.is_file())
+
+
+def _media(task: TaskSpec) -> bytes:
+    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in media_beside(task)]
     return "\0".join(listed).encode(errors="surrogateescape")
 
 
