@@ -125,7 +125,7 @@ class Engine:
 
     def run(self, way: str) -> tuple[float, list[Any]]:
         """Seconds from the examples to the predictions, and these in the order of the rows."""
-        from verify.engine.run import execute, prepare
+        from verify.engine.run import Ready, execute, prepare
         from verify.metrics.flips import decisions
         from verify.store import PREDICTIONS, RunFolder
 
@@ -134,7 +134,7 @@ class Engine:
         self._synchronise()
         started = time.perf_counter()
         prepared = prepare(job, self._examples, self._order, self._accelerator)
-        execute(job, prepared, self._examples, self._order, self._accelerator, lambda event: None)
+        execute(Ready(job, prepared, self._examples, self._order, self._accelerator), lambda event: None)
         found = decisions(RunFolder(folder).predictions(PREDICTIONS)).tolist()
         seconds = time.perf_counter() - started
         if self._job.task.kind == "token-classification":

@@ -82,7 +82,7 @@ class SweepConfig:
     deadline: float | None = 30.0  # minutes without a sign of progress, after which a worker is ended; null: never
     retries: int = 1  # how often a cell is begun again after its worker died, with a quarter of the batch each time
     disk: str | None = None  # such as 200GB: models downloaded by a sweep are deleted once they are done, down to this
-    ahead: bool = True  # fetch and prepare the next model while one computes
+    ahead: bool = True  # fetch the next model while one computes; on a GPU a second process loads and tokenises it
 
 
 @dataclass

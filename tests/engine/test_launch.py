@@ -32,6 +32,7 @@ def test_a_worker_reports_its_progress_and_leaves_rows(job):
     assert [event["stage"] for event in events if event["event"] == "stage"] == [
         "loading the data",
         "loading the model",
+        "placing the model",
     ]
     done = [event["done"] for event in events if event["event"] == "rows" and event["pass"] == PREDICTIONS]
     assert done == sorted(done)

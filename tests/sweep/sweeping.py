@@ -185,9 +185,9 @@ def predictions(results: Path) -> dict[str, float]:
     return {str(file): file.stat().st_mtime for file in results.glob("*/*/*/*/*.parquet")}
 
 
-def assert_rows_stand_once(results: Path, task: str, count: int) -> None:
+def assert_rows_stand_once(results: Path, task: str, count: int, model: str = "*") -> None:
     """The stored predictions of a task have every row of it once, whoever wrote them."""
-    shards = list(results.glob(f"*/{task}.*/*/predictions/*.parquet"))
+    shards = list(results.glob(f"{model}/{task}.*/*/predictions/*.parquet"))
     assert shards
     times = Counter(row for shard in shards for row in pq.read_table(shard)["example"].to_pylist())
     assert times == Counter(range(count))

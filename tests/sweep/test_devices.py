@@ -15,6 +15,7 @@ from verify.sweep.devices import (
     gpu_names,
     is_unlisted,
     parsed,
+    takes_several_processes,
     visible,
 )
 
@@ -177,6 +178,18 @@ def test_of_a_cluster_nothing_is_known(three_gpus):
 
 def test_this_machine_has_memory():
     assert 2**20 < available_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [("Default\nDefault\n", True), ("[N/A]\n", True), ("Default\nExclusive_Process\n", False)],
+)
+def test_a_gpu_takes_several_processes_unless_it_is_set_to_one(tmp_path, monkeypatch, modes, expected):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncase $1 in *compute_mode*) printf '{modes}';; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert takes_several_processes() == expected
 
 
 def test_nvidia_smi_that_fails_means_no_gpu(tmp_path, monkeypatch):

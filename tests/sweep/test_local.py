@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from verify.errors import EngineError, StoreError
 from verify.sweep import devices, local
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import InterruptedSweepError, read_finished, sweep
+from verify.sweep.turn import WAITING_FOR_DEVICE
 from verify.sweep.units import OPENED, Died, Happened
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in /proc")
@@ -206,31 +208,52 @@ def test_a_results_folder_that_is_a_file(place):
 @pytest.mark.parametrize(
     ("device", "gpus", "has_driver", "expected"),
     [
-        ("auto", ["0", "MIG-1"], False, [("cuda", "0"), ("cuda", "MIG-1")]),
-        ("cuda:1", ["1"], False, [("cuda", "1")]),
-        ("cuda", ["0"], True, [("cuda", "0")]),
-        ("auto", [], False, [("cpu", None)] * 3),
-        ("cpu", [], True, [("cpu", None)] * 3),
-        ("auto", [], True, [("auto", None)]),
-        ("cuda:1", [], True, [("cuda:1", None)]),
-        ("mps", [], False, [("mps", None)]),
+        ("auto", ["0", "MIG-1"], False, [("cuda", "0", 0), ("cuda", "MIG-1", 1)] * 2),
+        ("cuda:1", ["1"], False, [("cuda", "1", 0)] * 2),
+        ("cuda", ["0"], True, [("cuda", "0", 0)] * 2),
+        ("auto", [], False, [("cpu", None, None)] * 3),
+        ("cpu", [], True, [("cpu", None, None)] * 3),
+        ("auto", [], True, [("auto", None, 0)] * 2),
+        ("cuda:1", [], True, [("cuda:1", None, 0)] * 2),
+        ("mps", [], False, [("mps", None, 0)] * 2),
     ],
 )
 def test_what_a_worker_is_told_of_its_device(place, monkeypatch, device, gpus, has_driver, expected):
-    told = []
-
-    class Told:
-        def __init__(self, config, log, environment, hear):
-            told.append((from_yaml(config).engine.device, environment.get("CUDA_VISIBLE_DEVICES")))
-
+    """And with whom it takes turns on it: with the one that is told the same number."""
+    told = workers_told(monkeypatch)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(place.folder))  # where there is no nvidia-smi
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(devices, "_DRIVERS", (str(place.folder),) if has_driver else ())
-    monkeypatch.setattr(local, "WorkerProcess", Told)
     config = place.config("told", "sweep.workers=3")
     LocalWorkers(replace(config, engine=replace(config.engine, device=device)), gpus)
     assert told == expected
+
+
+def workers_told(monkeypatch):
+    """What workers are told from now on, instead of starting them: their device, the GPUs they see, the turn."""
+    told = []
+
+    class Told:
+        def __init__(self, config, log, environment, hear, turn):
+            number = int(turn[0].stem.split("-")[1]) if turn else None
+            told.append((from_yaml(config).engine.device, environment.get("CUDA_VISIBLE_DEVICES"), number))
+
+    monkeypatch.setattr(local, "WorkerProcess", Told)
+    return told
+
+
+@pytest.mark.parametrize("why", ["nothing is to be done ahead", "the GPU takes one process"])
+def test_a_gpu_that_is_not_to_be_shared_has_one_worker(place, monkeypatch, tmp_path, why):
+    told = workers_told(monkeypatch)
+    settings = ["sweep.ahead=false"] if "ahead" in why else []
+    if not settings:
+        program = tmp_path / "nvidia-smi"
+        program.write_text("#!/bin/sh\necho Exclusive_Process\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    LocalWorkers(place.config("alone", "engine.device=cuda", *settings), ["0", "1"])
+    assert told == [("cuda", "0", None), ("cuda", "1", None)]
 
 
 @pytest.mark.slow
@@ -242,8 +265,42 @@ def test_a_unit_that_needs_two_devices_gets_a_worker_of_its_own(place):
     found = sweep(units, workers, config, lambda report: names.add((report.unit.reference[-3:], report.worker)))
     assert len(found) == 3
     assert all(one.settled for one in found)
-    assert ("two", "gpu 0,1") in names
-    assert names - {("two", "gpu 0,1")} <= {(name, f"gpu {i}") for name in ("one", "ree") for i in (0, 1)}
+    assert ("two", "gpu 0,1 a") in names
+    others = {(name, f"gpu {i} {letter}") for name in ("one", "ree") for i in (0, 1) for letter in "ab"}
+    assert names - {("two", "gpu 0,1 a")} <= others
+
+
+@pytest.mark.slow
+def test_the_next_model_is_made_ready_while_one_computes_and_never_computes_beside_it(place):
+    """A GPU's workers, which compute on the CPU here; the second one gets its model and inputs ready meanwhile."""
+    place.card(place.copy("large-too", of="large"), "long")
+    config, reports = place.config("turns"), []
+    units = [place.unit(name) for name in ("large", "large-too", "one")]
+    found = sweep(units, LocalWorkers(config, ["0"]), config, reports.append)
+    assert all(one.settled for one in found)
+    assert {one.worker for one in reports} == {"gpu 0 a", "gpu 0 b"}
+    seen = [one for one in reports if isinstance(one, Happened)]
+    place_of = {id(one): number for number, one in enumerate(seen)}
+    waited = next(one for one in seen if one.event.get("stage") == WAITING_FOR_DEVICE)
+    loaded = [one for one in seen if one.unit == waited.unit and one.event.get("stage") == "loading the model"]
+    other = next(one.unit for one in seen if one.unit.key != waited.unit.key and one.event["event"] == "rows")
+    rows = [place_of[id(one)] for one in seen if one.unit == other and one.event["event"] == "rows"]
+    assert place_of[id(loaded[0])] < place_of[id(waited)] < rows[-1], "it was ready before the other one was done"
+    computing = [one.unit.key for one in seen if one.event["event"] in ("start", "rows")]
+    assert len(list(groupby(computing))) == 3, "one after the other"
+    assert not list((place.folder / "turns/sweeps").glob("logs/*"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_its_turn_does_not_keep_the_other_waiting(place):
+    place.card(place.copy("large-next", of="large"), "long")
+    watch, config = Watch(kill), place.config("killed-in-turn")
+    units = [place.unit(name) for name in ("large", "large-next")]
+    found = sweep(units, LocalWorkers(config, ["0"]), config, watch)
+    assert len(watch.deaths()) == 1
+    assert all(one.settled for one in found)
+    for name in ("large", "large-next"):
+        assert_rows_stand_once(place.folder / "killed-in-turn", "long", LONG_COUNT, name)
 
 
 SWEEP = """

@@ -22,6 +22,7 @@ from verify.sweep import life, worker
 from verify.sweep.life import Life
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import sweep
+from verify.sweep.turn import WAITING_FOR_DEVICE
 from verify.sweep.units import LIFE, Died, Ended, Happened
 from verify.tasks.registry import load_registry
 
@@ -46,7 +47,7 @@ class Driven:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.order({"config": to_yaml(config)})
+        self.order({"config": to_yaml(config), "turn": []})
         assert self.event("ready")
 
     def order(self, order):
@@ -221,11 +222,12 @@ def test_a_download_shows_life_while_a_model_is_opened_and_not_while_it_computes
     assert signs(said) > 3
 
 
-def test_who_waits_for_another_run_lives(lively):
+@pytest.mark.parametrize("stage", [WAITING, WAITING_FOR_DEVICE])
+def test_who_waits_for_another_process_lives(lively, stage):
     signs_of, said, _ = lively
     events = []
     emit = signs_of.watching(events.append)
-    emit({"event": "stage", "stage": WAITING})
+    emit({"event": "stage", "stage": stage})
     assert signs(said) > 3
     emit({"event": "stage", "stage": "loading the model"})
     time.sleep(0.05)

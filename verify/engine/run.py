@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,30 @@ from verify.tasks.data import Examples, load_examples
 EXACT, ADAPTIVE = "exact", "adaptive"
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A job that lacks nothing but its device: the data are loaded, the inputs of ``rows`` made, and so is the model.
+
+    The model is still in the machine's memory, unless the job spreads it over several devices.
+    """
+
+    job: Job
+    prepared: Prepared
+    examples: Examples
+    rows: NDArray[np.int64]
+    accelerator: Any
+
+
 def run(job: Job, emit: Emit) -> None:
     """Bring the run folder up to date with the job. ``emit`` receives progress events.
 
     Raises a VerifyError (BlockedError, NotComparableError, DataError, EngineError, StoreError) on any failure.
     """
+    execute(ready(job, emit), emit)
+
+
+def ready(job: Job, emit: Emit) -> Ready:
+    """Everything of a job that needs no device. Raises a VerifyError as :func:`run` does."""
     emit({"event": "stage", "stage": "loading the data"})
     examples = load_examples(job.task, job.split, job.dataset_revision, first=job.first)
     examples.require_references()
@@ -33,7 +53,7 @@ def run(job: Job, emit: Emit) -> None:
 
     emit({"event": "stage", "stage": "loading the model"})
     accelerator = accelerator_for(job)
-    execute(job, prepare(job, examples, rows, accelerator), examples, rows, accelerator, emit)
+    return Ready(job, prepare(job, examples, rows, accelerator), examples, rows, accelerator)
 
 
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
@@ -43,12 +63,15 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: 
     return prepared
 
 
-def execute(
-    job: Job, prepared: Prepared, examples: Examples, rows: NDArray[np.int64], accelerator: Any, emit: Emit
-) -> None:
-    """Run what the store lacks of ``rows``, then the share of them that runs in a second configuration."""
+def execute(ready: Ready, emit: Emit) -> None:
+    """Run what the store lacks of the rows, then the share of them that runs in a second configuration.
+
+    Raises a VerifyError as :func:`run` does.
+    """
+    job, prepared, rows, accelerator = ready.job, ready.prepared, ready.rows, ready.accelerator
+    emit({"event": "stage", "stage": "placing the model"})
     folder = RunFolder(Path(job.run_folder))
-    info = _info(job, prepared, examples, accelerator)
+    info = _info(job, prepared, ready.examples, accelerator)
     if accelerator.is_main_process:
         folder.tidy()
         folder.go_on()

@@ -49,7 +49,7 @@ def _run(jobs: Sequence[Job], emit: Emit) -> int:
     failed = False
     for index, job in enumerate(jobs):
         try:
-            error = attempt(job, partial(_tagged, emit, index))
+            error = attempt(partial(_run_job, job, partial(_tagged, emit, index)))
             if error is None:
                 emit({"event": "done", "job": index})
                 continue
@@ -62,6 +62,12 @@ def _run(jobs: Sequence[Job], emit: Emit) -> int:
         if job.processes > 1:  # the other processes wait for this one: only a fresh start gets them out
             return 1
     return int(failed)
+
+
+def _run_job(job: Job, emit: Emit) -> None:
+    from verify.engine.run import run  # here, for what cannot be imported fails the job, too
+
+    run(job, emit)
 
 
 def _tagged(emit: Emit, job: int, event: Mapping[str, Any]) -> None:

@@ -17,7 +17,6 @@ from verify.engine.launch import default_threads
 from verify.errors import UsageError
 
 CPU, GPU = "CPU", "GPU"
-_QUERY = ("nvidia-smi", "--query-gpu=index,uuid,memory.total,name", "--format=csv,noheader,nounits")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says how much memory a container may use, in its two versions of control groups."""
 _DRIVERS = ("/dev/kfd", "/dev/nvidiactl")
@@ -107,6 +106,11 @@ def is_unlisted(device: str) -> bool:
     return kind in ("auto", "cuda") and not hidden and any(Path(file).exists() for file in _DRIVERS) and not _gpus()
 
 
+def takes_several_processes() -> bool:
+    """Whether the GPUs of this machine let several processes use them; on clusters they may be set to one each."""
+    return "exclusive" not in _asked("compute_mode").lower()
+
+
 def visible(found: Sequence[tuple[str, str, float, str]], chosen: str | None) -> list[Device]:
     """The GPUs among those ``found`` (index, UUID, bytes, model) that ``CUDA_VISIBLE_DEVICES`` leaves.
 
@@ -186,11 +190,16 @@ def _refuse_several(config: VerifyConfig) -> None:
 
 def _gpus() -> list[tuple[str, str, float, str]]:
     """What nvidia-smi lists: index, UUID, bytes and model of every GPU; nothing where there is none."""
+    return parsed(_asked("index,uuid,memory.total,name"))
+
+
+def _asked(fields: str) -> str:
+    """What nvidia-smi says of every GPU, a line each; nothing where there is none."""
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(_QUERY, capture_output=True, text=True, timeout=30, check=True)
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return parsed(done.stdout)
+        return ""
 
 
 def parsed(listing: str) -> list[tuple[str, str, float, str]]:

@@ -4,31 +4,86 @@ from __future__ import annotations
 
 import gc
 import shutil
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job
 from verify.engine.launch import run_jobs
 from verify.engine.load import OFFLOAD, forget
 from verify.errors import VerifyError
+from verify.sweep.turn import Turn
+
+if TYPE_CHECKING:
+    from verify.engine.run import Ready
+
+MOST_READY = 4
+"""So many jobs are made ready while others use the device; the inputs of each take memory."""
 
 
-def run_here(jobs: Sequence[Job], emit: Emit) -> list[VerifyError | None]:
+def run_here(jobs: Sequence[Job], emit: Emit, turn: Turn | None = None) -> list[VerifyError | None]:
     """Run jobs as :func:`verify.engine.launch.run_jobs` does, but that a death of the process is the caller's.
 
-    The model is loaded once and given up afterwards. Jobs that ask for several processes get workers of their own.
+    The model is loaded once and given up afterwards. Until it is its ``turn`` on the device, the process makes jobs
+    ready: it loads the data and the model, and makes the inputs. Jobs that ask for several processes get workers of
+    their own.
     """
     if not jobs or any(job.processes > 1 for job in jobs):
         return run_jobs(jobs, emit)
+    turn = turn or Turn()
     try:
-        return [attempt(job, partial(_numbered, emit, index)) for index, job in enumerate(jobs)]
+        return _Jobs(jobs, emit, turn).run()
     finally:
         for job in jobs:
             shutil.rmtree(Path(job.run_folder) / OFFLOAD, ignore_errors=True)
         _forget_model()
+        turn.release()
+
+
+class _Jobs:
+    """The jobs of one model: those that wait, those that are ready, and what became of the others."""
+
+    def __init__(self, jobs: Sequence[Job], emit: Emit, turn: Turn) -> None:
+        self._emit, self._turn = emit, turn
+        self._waiting = deque(enumerate(jobs))
+        self._ready: deque[tuple[int, Ready]] = deque()
+        self._results: list[VerifyError | None] = [None] * len(jobs)
+
+    def run(self) -> list[VerifyError | None]:
+        while self._waiting or self._ready:
+            if self._ready and (not self._waiting or len(self._ready) == MOST_READY or self._turn.try_take()):
+                self._run_next()
+            else:
+                self._prepare_next()
+        return self._results
+
+    def _prepare_next(self) -> None:
+        index, job = self._waiting.popleft()
+        emit = partial(_numbered, self._emit, index)
+        if job.device_map is not None:  # such a model is loaded onto its devices at once
+            self._turn.take(emit)
+        made = attempt(partial(_made_ready, job, emit))
+        if isinstance(made, VerifyError):
+            self._results[index] = made
+        else:
+            self._ready.append((index, made))
+
+    def _run_next(self) -> None:
+        from verify.engine.run import execute
+
+        index, one = self._ready.popleft()
+        emit = partial(_numbered, self._emit, index)
+        self._turn.take(emit)
+        self._results[index] = attempt(partial(execute, one, emit))
+
+
+def _made_ready(job: Job, emit: Emit) -> Ready:
+    from verify.engine.run import ready  # here, for what cannot be imported fails the job, too
+
+    return ready(job, emit)
 
 
 def _numbered(emit: Emit, job: int, event: Mapping[str, Any]) -> None:

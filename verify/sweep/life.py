@@ -1,4 +1,4 @@
-"""Telling that a worker lives while it waits for a download or for another run, which no event of the engine shows.
+"""Telling that a worker lives while it waits for a download or for another process, which no event of the engine shows.
 
 A worker that computes must show progress by its events: one that hangs there is to be found, whatever the others
 download meanwhile.
@@ -14,6 +14,7 @@ from typing import Any
 
 from verify.engine.job import Emit
 from verify.locking import WAITING
+from verify.sweep.turn import WAITING_FOR_DEVICE
 from verify.sweep.units import LIFE
 
 BETWEEN_LOOKS = 5.0  # seconds
@@ -47,7 +48,7 @@ class Life:
 
         def watched(event: Mapping[str, Any]) -> None:
             stage = event.get("stage") if event["event"] == "stage" else None
-            self._downloads, self._waits = stage == _LOADING, stage == WAITING
+            self._downloads, self._waits = stage == _LOADING, stage in (WAITING, WAITING_FOR_DEVICE)
             emit(event)
 
         return watched

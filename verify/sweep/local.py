@@ -1,4 +1,4 @@
-"""The workers of this machine: one long-lived process for each GPU, or several that share the cores of the CPU."""
+"""The workers of this machine: long-lived processes, two for each GPU, or several that share the cores of the CPU."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import queue
 import signal
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from verify.compose import to_yaml
@@ -17,7 +19,7 @@ from verify.config import VerifyConfig
 from verify.engine.launch import default_threads, ending, worker_environment
 from verify.errors import EngineError
 from verify.plain import from_plain
-from verify.sweep.devices import is_unlisted
+from verify.sweep.devices import is_unlisted, takes_several_processes
 from verify.sweep.process import WorkerProcess
 from verify.sweep.units import LIFE, OPENED, Died, Ended, Finished, Happened, Report, Unit
 from verify.sweep.work import name_of
@@ -27,6 +29,9 @@ GRACE = 5.0  # seconds that a worker has to end by itself
 START = 600.0
 """Seconds that a worker may take for its imports before it counts as one without progress: from a slow disk they take
 minutes."""
+
+PER_GPU = 2
+"""So many processes take turns on a GPU."""
 
 MOST_FALSE_STARTS = 3
 MOST_MEMORY = 0.5
@@ -64,9 +69,12 @@ def _device_of_worker(device: str, *, on_gpus: bool) -> str:
 class LocalWorkers:
     """Processes of this machine, as :class:`verify.sweep.units.Workers` asks for them.
 
-    ``gpus`` are the names of the GPUs to use, as ``CUDA_VISIBLE_DEVICES`` takes them. Without any, ``sweep.workers``
-    processes (else one for each core) share the cores of the CPU, each with as many threads as are left for it; but
-    there is a single one where torch may find a GPU that has no such name.
+    ``gpus`` are the names of the GPUs to use, as ``CUDA_VISIBLE_DEVICES`` takes them. Two processes take turns on each,
+    unless ``sweep.ahead`` is false or the GPU does not take two: one makes its model and inputs ready while the other
+    computes. Where torch may find a GPU that has no such name, it counts as one.
+
+    Without any GPU, ``sweep.workers`` processes (else one for each core) share the cores of the CPU, each with as many
+    threads as are left for it.
     """
 
     def __init__(self, config: VerifyConfig, gpus: Sequence[str] = ()) -> None:
@@ -80,16 +88,19 @@ class LocalWorkers:
         engine = replace(config.engine, threads=threads, device=device)
         self._config = replace(config, engine=engine)
         self._count, self._numbers = count, 0
+        takes_turns = config.sweep.ahead and (is_alone or (bool(gpus) and takes_several_processes()))
+        self._per_device = PER_GPU if takes_turns else 1
         self._events: queue.SimpleQueue[tuple[WorkerProcess, Mapping[str, Any] | None]] = queue.SimpleQueue()
         self._logs = Path(config.results) / "sweeps" / "logs" / str(os.getpid())
         self._false_starts = 0
         self._workers: list[_Worker] = []
-        for number in range(count):
-            self._start((number,))
+        for _ in range(self._per_device):
+            for number in range(count):
+                self._start((number,))
 
     @property
     def free(self) -> int:
-        return self._count - sum(len(worker.devices) for worker in self._workers if worker.unit)
+        return len({device for worker in self._workers if worker.unit is None for device in worker.devices})
 
     @property
     def opened(self) -> Collection[str]:
@@ -133,23 +144,36 @@ class LocalWorkers:
         for worker in self._workers:
             worker.process.end(until)
         self._workers = []
-        for folder in (self._logs, self._logs.parent):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            for device in range(self._count):
+                self._turn_file(device).unlink(missing_ok=True)
+            for folder in (self._logs, self._logs.parent):
                 folder.rmdir()
 
     def _start(self, devices: tuple[int, ...]) -> _Worker:
         self._numbers += 1
         environment = worker_environment(self._config.engine.threads or 1)
-        if self._count > 1:
+        if self._count * self._per_device > 1:
             environment["OMP_WAIT_POLICY"] = "PASSIVE"  # the others want the cores
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[one] for one in devices)
         log = self._logs / f"{self._numbers}.log"
-        process = WorkerProcess(to_yaml(self._config), log, environment, self._hear)
-        name = f"gpu {','.join(self._gpus[one] for one in devices)}" if self._gpus else f"worker {devices[0] + 1}"
-        worker = _Worker(name, devices, process)
+        turn = [self._turn_file(one) for one in devices] if self._per_device > 1 else []
+        process = WorkerProcess(to_yaml(self._config), log, environment, self._hear, turn)
+        worker = _Worker(self._name(devices), devices, process)
         self._workers.append(worker)
         return worker
+
+    def _turn_file(self, device: int) -> Path:
+        return self._logs / f"device-{device}.lock"
+
+    def _name(self, devices: tuple[int, ...]) -> str:
+        """How reports call a new worker: ``gpu 0``, or ``gpu 0 a`` and ``gpu 0 b`` where two share it."""
+        name = f"gpu {','.join(self._gpus[one] for one in devices)}" if self._gpus else f"worker {devices[0] + 1}"
+        if self._per_device == 1:
+            return name
+        taken = {worker.name for worker in self._workers}
+        return next(each for letter in ascii_lowercase if (each := f"{name} {letter}") not in taken)
 
     def _hear(self, process: WorkerProcess, event: Mapping[str, Any] | None) -> None:
         self._events.put((process, event))
@@ -160,13 +184,14 @@ class LocalWorkers:
         fitting = [worker for worker in idle if len(worker.devices) == unit.devices]
         if fitting:
             return next((worker for worker in fitting if worker.ahead == unit.key), fitting[0])
-        devices = tuple(device for worker in idle for device in worker.devices)
-        if len(devices) < unit.devices:
-            raise EngineError(f"{unit.reference} needs {unit.devices} devices, and {len(devices)} are free.")
+        left = Counter(device for worker in idle for device in worker.devices)
+        if len(left) < unit.devices:
+            raise EngineError(f"{unit.reference} needs {unit.devices} devices, and {len(left)} are free.")
         for worker in idle:
             self._retire(worker)
-        chosen = self._start(devices[: unit.devices])
-        for device in devices[unit.devices :]:
+        devices = tuple(sorted(left)[: unit.devices])
+        chosen = self._start(devices)
+        for device in (left - Counter(devices)).elements():
             self._start((device,))
         return chosen
 
@@ -222,6 +247,6 @@ class LocalWorkers:
 
     def _make_room(self, worker: _Worker, memory: int) -> None:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if memory > MOST_MEMORY * whole / self._count:
+        if memory > MOST_MEMORY * whole / (self._count * self._per_device):
             self._retire(worker)
             self._start(worker.devices)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,10 +26,13 @@ class WorkerProcess:
     """A process that runs :mod:`verify.sweep.worker`, started at once; its imports overlap whatever comes next.
 
     It leads a process group of its own, which is ended as a whole. It ends by itself once nobody holds the other end of
-    its standard input, however this process ends.
+    its standard input, however this process ends. ``turn`` are the files of :class:`verify.sweep.turn.Turn` for the
+    devices that it shares with others.
     """
 
-    def __init__(self, config: str, log: Path, environment: Mapping[str, str], hear: Hear) -> None:
+    def __init__(
+        self, config: str, log: Path, environment: Mapping[str, str], hear: Hear, turn: Collection[Path] = ()
+    ) -> None:
         self._log, self._log_start = log, 0
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +50,7 @@ class WorkerProcess:
                 )
         except OSError as error:
             raise cannot_write(log, error) from error
-        self.order({"config": config})
+        self.order({"config": config, "turn": [str(file) for file in turn]})
         self._listener = threading.Thread(target=self._listen, args=(self._process.stdout, hear), daemon=True)
         self._listener.start()
 

@@ -1,8 +1,10 @@
 """A process that works on the units of a sweep, one after the other: ``python -m verify.sweep.worker``.
 
 It gets the configuration and then its orders on standard input, a line of JSON each, and reports on standard output
-as the engine's worker does. While it computes it opens the unit that is likely to come next. It ends when standard
-input does, because then nobody wants what it has. Told to stop (SIGTERM), it stores the rows that are done, and ends.
+as the engine's worker does. While it computes it opens the unit that is likely to come next: it reads the claims and
+fetches the weights. Where it shares a GPU with another process, it makes its unit ready while the other computes. It
+ends when standard input does, because then nobody wants what it has. Told to stop (SIGTERM), it stores the rows that
+are done, and ends.
 """
 
 from __future__ import annotations
@@ -30,18 +32,17 @@ from verify.errors import VerifyError
 from verify.plain import from_plain
 from verify.sweep.here import run_here
 from verify.sweep.life import Life
+from verify.sweep.turn import Turn
 from verify.sweep.units import Unit
 from verify.sweep.work import finish, opened_unit
 from verify.tasks.registry import Registry, load_registry
-from verify.verbs.checking import Opened, data_revision
+from verify.verbs.checking import Opened
 
 READY, FINISHED = "ready", "finished"
 
 Say = Callable[[Mapping[str, Any]], None]
 Ahead = Future[Opened | VerifyError]
 """A unit that is being opened ahead, or will be."""
-
-_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -71,7 +72,8 @@ def _work(say: Say) -> None:
     first = sys.stdin.readline()
     if not first:
         return
-    config = from_yaml(json.loads(first)["config"])
+    told = json.loads(first)
+    config, turn = from_yaml(told["config"]), Turn(map(Path, told["turn"]))
     orders = Orders(config, load_registry(config.task_path))
     threading.Thread(target=orders.listen, args=(sys.stdin,), daemon=True).start()
     life = Life(say)
@@ -82,17 +84,13 @@ def _work(say: Say) -> None:
         life.opening()
         opened = orders.opened(unit, ahead)
         emit = life.watching(partial(_of_unit, say, unit.key))
-        finished = finish(unit, opened, config, emit, run_here)
+        finished = finish(unit, opened, config, emit, partial(run_here, turn=turn))
         life.resting()
         say({"event": FINISHED, "key": unit.key, "finished": asdict(finished), "memory": _memory()})
 
 
 class Orders:
-    """What the sweep wants: units to work on, and one to open ahead.
-
-    To open is to read the claims and fetch the weights. On a machine with a GPU, whose processor has time meanwhile,
-    the data are fetched and converted, too; elsewhere that would take the core of the unit that computes.
-    """
+    """What the sweep wants: units to work on, and one to open ahead."""
 
     def __init__(self, config: VerifyConfig, registry: Registry) -> None:
         self._config, self._registry = config, registry
@@ -106,7 +104,7 @@ class Orders:
             order = json.loads(line)
             if "ahead" in order:
                 unit: Unit = from_plain(Unit, order["ahead"])
-                self._ahead = {unit.key: self._ahead.get(unit.key) or self._opener.submit(self._open_ahead, unit)}
+                self._ahead = {unit.key: self._ahead.get(unit.key) or self._opener.submit(self._open, unit)}
             else:
                 unit = from_plain(Unit, order["unit"])
                 # taken out at once: the unit to open ahead of the next one is named before this one is begun
@@ -121,33 +119,14 @@ class Orders:
         """The model of a unit with its claims; opened ahead, if the sweep had foreseen it in time."""
         if ahead is not None and not ahead.cancel():
             return ahead.result()
+        return self._open(unit)
+
+    def _open(self, unit: Unit) -> Opened | VerifyError:
         return opened_unit(unit, self._config, self._registry)
-
-    def _open_ahead(self, unit: Unit) -> Opened | VerifyError:
-        opened = opened_unit(unit, self._config, self._registry)
-        if isinstance(opened, Opened) and opened.subject is not None and _has_time(self._config):
-            self._fetch_data(opened)
-        return opened
-
-    def _fetch_data(self, opened: Opened) -> None:
-        from verify.tasks.data import load_examples
-
-        for (_, split), task in opened.cells.items():
-            try:
-                load_examples(task, split, data_revision(task, self._config))
-            except Exception as error:  # whoever needs the data will say so
-                _log.info("%s, split %s, could not be fetched ahead: %s", task.name, split, error)
 
 
 def _of_unit(say: Say, key: str, event: Mapping[str, Any]) -> None:
     say({"key": key, **event})
-
-
-def _has_time(config: VerifyConfig) -> bool:
-    """Whether the processor has time while a model computes: another device does that."""
-    import torch
-
-    return config.engine.device != "cpu" and torch.accelerator.is_available()
 
 
 def _import_what_all_need() -> None:
