@@ -46,7 +46,9 @@ def test_a_model_that_memory_does_not_hold_runs_from_disk_with_the_same_predicti
     events_of(job)
     other = spread(job, cpu=memory)
     events_of(other)
-    assert_same_rows(predictions_of(other), predictions_of(job))
+    # in single precision this model's logits are up to 2e-5 off what they are in double, and on some processors packed
+    # weights are off in another direction than those that a device map places
+    assert_same_rows(predictions_of(other), predictions_of(job), atol=1e-4)
     found = placement(other)
     assert placement(job) is None
     assert found["disk"] > 0

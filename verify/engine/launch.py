@@ -83,8 +83,7 @@ class Worker:
         The job in which the worker died has an EngineError with the tail of its log.
         """
         results: dict[int, VerifyError | None] = {}
-        finished: dict[int, int] = {}
-        begun = set()
+        finished, begun = set(), set()
         try:
             for event in _events(self._process.stdout):
                 job = int(event["job"])
@@ -92,14 +91,13 @@ class Worker:
                 if event["event"] == "failed":
                     results.setdefault(job, _error(event))
                 elif event["event"] == "done":
-                    finished[job] = finished.get(job, 0) + 1
+                    finished.add(job)  # whichever process says so, all have stored their rows before
                 else:
                     emit(event)
             code = self._process.wait()
         finally:
             self.stop()
-        whole = [job for job, count in finished.items() if count >= self._processes and job not in results]
-        results |= dict.fromkeys(whole)
+        results |= dict.fromkeys(finished - set(results))
         left = [job for job in range(self._jobs) if job not in results]
         failed_together = self._processes > 1 and any(results.values())  # those that are left have not been tried
         if left and (not results or (left[0] in begun and not failed_together)):
