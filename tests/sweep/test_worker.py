@@ -38,7 +38,7 @@ def place(tmp_path_factory) -> Place:
 class Driven:
     """A worker process whose orders are given here."""
 
-    def __init__(self, place, config):
+    def __init__(self, place, config, turn=()):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "verify.sweep.worker"],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -47,7 +47,7 @@ class Driven:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.order({"config": to_yaml(config), "turn": []})
+        self.order({"config": to_yaml(config), "turn": list(turn)})
         assert self.event("ready")
 
     def order(self, order):
@@ -103,6 +103,18 @@ def test_a_worker_in_the_middle_of_a_cell_ends_soon(place, how):
     if how == "it is told to stop":
         (run,) = (place.folder / results).glob("large/long.validation/*")
         assert len(list((run / "predictions").glob("*.parquet"))) >= 1, f"{done} rows were done"
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_its_turn_ends_soon(place, tmp_path):
+    file = tmp_path / "device-0.lock"
+    with FileLock(file):
+        driven = Driven(place, place.config("no-turn"), turn=[str(file)])
+        driven.order({"unit": order_of(place.unit("small"))})
+        assert driven.event("stage", stage=WAITING_FOR_DEVICE)
+        driven.process.send_signal(signal.SIGTERM)
+        assert driven.end() == 143
+    assert not list((place.folder / "no-turn").glob("small/*/*/predictions/*"))
 
 
 def orders_for(place, monkeypatch, *orders):

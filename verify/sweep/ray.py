@@ -7,34 +7,26 @@ imports stay warm, but for those with a GPU, which a process cannot exchange for
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import secrets
-import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from verify.config import VerifyConfig
-from verify.engine.launch import MEMORY
 from verify.errors import EngineError, UsageError
 from verify.sweep import progress_file
+from verify.sweep.ray_connection import answers, connect, said
 from verify.sweep.remote import Loss, RemoteWorkers
-from verify.sweep.remote_task import Place, RemoteTask, logged, problem_here, tail
+from verify.sweep.remote_task import Place, RemoteTask, problem_here, tail
 from verify.sweep.units import Finished, Unit
 from verify.tasks.registry import Registry
 
-START = "RAY_AUTH_MODE=token ray start --head"
 PATIENCE = 120.0
 """Seconds that a node has to say whether it can take part: its first process may have to be started."""
-PATIENCE_ADDRESS = 10.0  # seconds
 PATIENCE_HEAD = 30.0
 """Seconds in which a head that was lost may come back."""
-SETTINGS = 4
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class RayWorkers(RemoteWorkers[RayTask]):
             raise UsageError(
                 f"engine.device={device}: Ray gives every model a GPU of its own; say engine.device=cuda instead."
             )
-        _connect(config.engine.address, config.engine.threads or 1)
+        connect(config.engine.address, config.engine.threads or 1)
         import ray
 
         self._ray = ray
@@ -101,7 +93,7 @@ class RayWorkers(RemoteWorkers[RayTask]):
         Raises EngineError once the head is lost: Ray would end this process after a minute.
         """
         now = time.monotonic()
-        if _answers(self._head):
+        if answers(self._head):
             self._heard = now
             self._known = [node for node in self._ray.nodes() if node["Alive"]]
         elif now - self._heard > PATIENCE_HEAD:
@@ -192,9 +184,9 @@ class RayWorkers(RemoteWorkers[RayTask]):
         except exceptions.WorkerCrashedError:
             return Loss("Its process was killed or crashed (often: out of memory).")
         except exceptions.RayTaskError as error:
-            return Loss(f"Its process failed with {_said(error.cause)}.")
+            return Loss(f"Its process failed with {said(error.cause)}.")
         except exceptions.RayError as error:
-            return Loss(f"Ray gave it up: {_said(error)}.")
+            return Loss(f"Ray gave it up: {said(error)}.")
         return finished
 
     def _wait(self, handles: Sequence[RayTask], seconds: float) -> None:
@@ -246,131 +238,9 @@ def _answer(reference: Any, host: str) -> str | None:
         problem: str | None = ray.get(reference)
     except exceptions.RayTaskError as error:
         return (
-            f"The node {host} cannot run verify ({_said(error.cause)}). Install the same version of it on every node, "
+            f"The node {host} cannot run verify ({said(error.cause)}). Install the same version of it on every node, "
             "and run the same command again."
         )
     except exceptions.RayError:
         return None
     return problem
-
-
-def _connect(address: str | None, threads: int) -> None:
-    """Connect this process with the running cluster. Raises UsageError, which says what to do about it."""
-    if find_spec("ray") is None:
-        raise UsageError(
-            "engine.cluster=ray needs Ray, which is not installed here. Run `pip install 'verify[ray]'` on every node "
-            "of the cluster, and the same command again."
-        )
-    if address is not None:
-        _check_address(address)
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-    from ray._private import worker
-    from ray.exceptions import AuthenticationError
-
-    # what Ray reports of its nodes would go to standard output, among our own tables and objects
-    worker.print_to_stdstream = lambda data, ignore_prefix: None
-    environment = {**MEMORY, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
-    with _overheard() as heard:
-        try:
-            ray.init(
-                address=address or "auto",
-                log_to_driver=False,
-                logging_level="ERROR",
-                runtime_env={"env_vars": environment},
-            )
-        except AuthenticationError:
-            problem = _no_token(address)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            problem = _unreachable(address, error, heard.read_text(encoding="utf-8", errors="replace"))
-        else:
-            return
-    raise UsageError(problem)
-
-
-def _check_address(address: str) -> None:
-    found = re.fullmatch(r"(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})", address)
-    if not found or int(found["port"]) > 65535:
-        raise UsageError(
-            f"engine.address={address}: must be HOST:PORT of a Ray cluster, as `ray start --head` prints it (its port "
-            "is 6379 unless another one was chosen). Start the sweep on a machine that is a node of that cluster."
-        )
-    try:
-        is_ray = _speaks_http2(found["host"].strip("[]"), int(found["port"]))
-    except OSError as error:
-        raise UsageError(
-            f"engine.address={address}: nothing answers there ({error.strerror or error}). Start a Ray cluster with "
-            f"`{START}`, or check the address."
-        ) from error
-    if not is_ray:
-        raise UsageError(
-            f"engine.address={address}: what answers there is not a Ray cluster. Give the HOST:PORT that `ray start "
-            "--head` has printed (its port is 6379 unless another one was chosen)."
-        )
-
-
-def _answers(address: str) -> bool:
-    """Whether somebody listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):
-        return True
-    return False
-
-
-def _speaks_http2(host: str, port: int) -> bool:
-    """Whether a server can be one of Ray, which would wait for minutes for anything else to answer.
-
-    Ray speaks gRPC, thus HTTP/2, whose servers send a frame of type SETTINGS first (RFC 9113, section 3.4). With
-    RAY_USE_TLS nothing can be said from outside. Raises OSError if there is no server.
-    """
-    with socket.create_connection((host, port), timeout=PATIENCE_ADDRESS) as stream:
-        if os.environ.get("RAY_USE_TLS", "0") != "0":
-            return True
-        try:
-            stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]))
-            return stream.recv(9, socket.MSG_WAITALL)[3:4] == bytes([SETTINGS])
-        except OSError:
-            return False
-
-
-@contextlib.contextmanager
-def _overheard() -> Iterator[Path]:
-    """Keep to a file what Ray writes while it connects; it repeats a refusal every second."""
-    with tempfile.TemporaryDirectory(prefix="verify-ray-") as folder:
-        file = Path(folder) / "log"
-        with logged(file):
-            yield file
-
-
-def _no_token(address: str | None) -> str:
-    return (
-        f"The Ray cluster {address or 'on this machine'} needs a token, and none is set here. Set RAY_AUTH_TOKEN to "
-        "the token of the cluster (`ray get-auth-token` prints it on its head), or put it into ~/.ray/auth_token. For "
-        "a cluster that runs without any, set RAY_AUTH_MODE=disabled: whoever reaches its ports can then run code on "
-        "it."
-    )
-
-
-def _unreachable(address: str | None, error: Exception, heard: str) -> str:
-    if "InvalidAuthToken" in heard:
-        return (
-            f"The Ray cluster {address or 'on this machine'} refused the token. Set RAY_AUTH_TOKEN to the one that its "
-            "nodes were started with (`ray get-auth-token` prints it on its head), and RAY_AUTH_MODE to token, and run "
-            "the same command again."
-        )
-    if address is None:
-        return (
-            f"No Ray cluster runs on this machine. Start one with `{START}`, add machines with `ray start "
-            "--address=HOST:PORT`, and run the same command again; or name a running one with engine.address=HOST:PORT."
-        )
-    return (
-        f"The Ray cluster {address} cannot be used from here ({_said(error)}). Start the sweep on a machine that is "
-        "a node of it, with the same versions of Ray and Python."
-    )
-
-
-def _said(error: BaseException) -> str:
-    """An error on one line, without the colours that Ray adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split()))[:400].rstrip(".")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
