@@ -13,11 +13,15 @@ T = TypeVar("T")
 
 
 def attempt(part: Callable[[], T]) -> T | VerifyError:
-    """What ``part`` returns, else what failed. Only what must end the process is raised."""
+    """What ``part`` returns, else what failed. Only what must end the process is raised.
+
+    The error does not keep the frames that it came from, for they hold the model and its memory.
+    """
     try:
         return part()
     except VerifyError as error:
-        return error
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
     except BrokenPipeError:
         raise
     except Exception as error:
