@@ -181,24 +181,42 @@ def test_two_processes_go_on_after_a_job_that_fails_and_one_that_kills_one_of_th
     assert run_jobs(jobs[3:], lambda event: None) == [None]
 
 
-def test_a_report_that_was_cut_off_and_bytes_that_are_no_text_are_passed_over(tmp_path, monkeypatch):
-    script = tmp_path / "worker.py"
-    script.write_text(
-        "import sys\n"
-        "write = sys.stdout.buffer.write\n"
-        'write(b\'\\x1e{"job": 0, "event": "rows", "done": 1}\\n\')\n'
-        "write(b'\\xff\\xfe a library talks\\n')\n"
-        'write(b\'\\x1e{"job": 0, "event": "done"}\\n\')\n'
-        'write(b\'\\x1e{"job": 1, "event": "ro\')\n'
+@pytest.fixture
+def worker_that_says(tmp_path, monkeypatch):
+    """Makes the next worker of two jobs a process that prints just these bytes and ends."""
+
+    def make(said: bytes, **options) -> Worker:
+        script = tmp_path / "worker.py"
+        script.write_text(f"#!{os.path.realpath('/proc/self/exe')}\nimport sys\nsys.stdout.buffer.write({said!r})\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+        jobs = [labelled(tmp_path, name, **options) for name in ("a", "b")]
+        Path(jobs[0].run_folder).mkdir()
+        return Worker(jobs)
+
+    return make
+
+
+def test_a_report_that_was_cut_off_and_bytes_that_are_no_text_are_passed_over(worker_that_says):
+    worker = worker_that_says(
+        b'\x1e{"job": 0, "event": "rows", "done": 1}\n'
+        b"\xff\xfe a library talks\n"
+        b'\x1e{"job": 0, "event": "done"}\n'
+        b'\x1e{"job": 1, "event": "ro'
     )
-    monkeypatch.setattr(sys, "executable", str(script))
-    script.write_text(f"#!{os.path.realpath('/proc/self/exe')}\n{script.read_text()}")
-    script.chmod(0o755)
-    jobs = [labelled(tmp_path, "a"), labelled(tmp_path, "b")]
-    Path(jobs[0].run_folder).mkdir()
     events = []
-    assert Worker(jobs).follow(events.append) == {0: None}
+    assert worker.follow(events.append) == {0: None}
     assert [event["done"] for event in events] == [1]
+
+
+def test_a_job_is_done_though_one_of_its_processes_died_before_it_could_say_so(worker_that_says):
+    worker = worker_that_says(
+        b'\x1e{"job": 0, "event": "done"}\n\x1e{"job": 1, "event": "stage", "stage": "loading the data"}\n',
+        processes=2,
+    )
+    found = worker.follow(lambda event: None)
+    assert found[0] is None
+    assert isinstance(found[1], EngineError)
 
 
 def test_a_log_that_is_gone_does_not_hide_what_happened(job):

@@ -1,6 +1,7 @@
 """Models that a device map spreads: on a machine without GPUs, over memory and disk."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from builders import bert, save, sentences
 
 from engine.running import assert_same_rows, events_of, job_on, predictions_of
-from verify.engine import load
+from verify.engine import load, packed
 from verify.engine.launch import run_jobs
 from verify.errors import EngineError
 from verify.store import RunFolder
@@ -42,13 +43,13 @@ def placement(job) -> dict | None:
 
 
 @pytest.mark.parametrize("memory", ["300KiB", "1KiB"])
-def test_a_model_that_memory_does_not_hold_runs_from_disk_with_the_same_predictions(job, memory):
+def test_a_model_that_memory_does_not_hold_runs_from_disk_with_the_same_predictions(job, memory, monkeypatch):
+    # packed weights, which a spread model has none of, round in another way on some processors
+    monkeypatch.setattr(packed, "SMALLEST", math.inf)
     events_of(job)
     other = spread(job, cpu=memory)
     events_of(other)
-    # in single precision this model's logits are up to 2e-5 off what they are in double, and on some processors packed
-    # weights are off in another direction than those that a device map places
-    assert_same_rows(predictions_of(other), predictions_of(job), atol=1e-4)
+    assert_same_rows(predictions_of(other), predictions_of(job))
     found = placement(other)
     assert placement(job) is None
     assert found["disk"] > 0

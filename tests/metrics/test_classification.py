@@ -63,8 +63,10 @@ def test_labels_that_do_not_occur_change_nothing(pairs, extra):
     widened = classification.class_counts(*pairs, also=np.array(extra, np.int64))
     for name in classification.LABEL_METRICS:
         expected, found = classification.label_score(name, counts), classification.label_score(name, widened)
-        assert found.value == pytest.approx(expected.value, abs=1e-12)
-        assert replace(found, value=expected.value) == expected
+        if name.endswith(("_macro", "_weighted")):  # numpy groups the terms of a longer sum in another way
+            assert found.value == pytest.approx(expected.value, abs=1e-12)
+            found = replace(found, value=expected.value)
+        assert found == expected
 
 
 @given(st.lists(st.tuples(LABELS, LABELS, LABELS), min_size=1, max_size=20).map(lambda rows: np.array(rows).T))

@@ -90,6 +90,7 @@ class LocalWorkers:
         self._count, self._numbers = count, 0
         takes_turns = config.sweep.ahead and (is_alone or (bool(gpus) and takes_several_processes()))
         self._per_device = PER_GPU if takes_turns else 1
+        self._processes = count * self._per_device
         self._events: queue.SimpleQueue[tuple[WorkerProcess, Mapping[str, Any] | None]] = queue.SimpleQueue()
         self._logs = Path(config.results) / "sweeps" / "logs" / str(os.getpid())
         self._false_starts = 0
@@ -153,7 +154,7 @@ class LocalWorkers:
     def _start(self, devices: tuple[int, ...]) -> _Worker:
         self._numbers += 1
         environment = worker_environment(self._config.engine.threads or 1)
-        if self._count * self._per_device > 1:
+        if self._processes > 1:
             environment["OMP_WAIT_POLICY"] = "PASSIVE"  # the others want the cores
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[one] for one in devices)
@@ -247,6 +248,6 @@ class LocalWorkers:
 
     def _make_room(self, worker: _Worker, memory: int) -> None:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if memory > MOST_MEMORY * whole / (self._count * self._per_device):
+        if memory > MOST_MEMORY * whole / self._processes:
             self._retire(worker)
             self._start(worker.devices)

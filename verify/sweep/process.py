@@ -31,7 +31,7 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, config: str, log: Path, environment: Mapping[str, str], hear: Hear, turn: Collection[Path] = ()
+        self, config: str, log: Path, environment: Mapping[str, str], hear: Hear, turn: Collection[Path]
     ) -> None:
         self._log, self._log_start = log, 0
         try:
