@@ -38,10 +38,13 @@ NAMES = ["bad", "neutral", "good"]
 LABELS = [i % 3 for i in range(COUNT)]
 
 
-def narrow(folder: Path, seed: int = 0, spread: float = 0.03, **options) -> BertForSequenceClassification:
-    """A model of three classes that are nearly tied on every text."""
-    model, _ = bert(folder / "model", TEXTS, NAMES, **options)
+def narrow(folder: Path, seed: int = 0, spread: float = 0.1, **options) -> BertForSequenceClassification:
+    """A model of three classes that are nearly tied on every text, and in the mean of all texts just so."""
+    model, words = bert(folder / "model", TEXTS, NAMES, **options)
     bring_to_ties(model.classifier, spread, seed)
+    with torch.inference_mode():
+        logits = model(**words(TEXTS, padding=True, return_tensors="pt")).logits
+    model.classifier.bias.data = -logits.mean(dim=0)
     save(folder / "model", model)
     return model
 
@@ -103,6 +106,16 @@ def test_where_decisions_are_clear_only_some_are_made_in_float32(tmp_path):
     exact, adapted, job = both(three_classes(tmp_path))
     assert (decisions(adapted) == decisions(exact)).all()
     assert CALIBRATION / COUNT <= assert_certified(job)["rechecked"] < 0.6
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_a_device_that_is_slow_at_bfloat16_is_named(tmp_path, monkeypatch, is_quick):
+    monkeypatch.setattr(adaptive, "computes_bfloat16", lambda: is_quick)
+    bert(tmp_path / "model", TEXTS, NAMES, hidden=64)
+    exact, adapted, job = both(three_classes(tmp_path))
+    assert (decisions(adapted) == decisions(exact)).all()
+    notes = RunFolder(Path(job.run_folder)).info()["notes"]
+    assert any("no instructions for bfloat16" in note for note in notes) == (not is_quick)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from verify.engine.job import Emit
 from verify.engine.loop import Loop
+from verify.engine.packed import computes_bfloat16
 from verify.errors import EngineError
 from verify.metrics.flips import decisions
 from verify.predictions import Family, LabelPredictions, LabelSetPredictions, Predictions, TagPredictions
@@ -44,6 +45,18 @@ class Certificate:
     compared: int
     rechecked: float
     changed: int
+
+
+def notes_on(device: Any) -> list[str]:
+    """What whoever asks for adaptive precision on this device should know."""
+    import torch
+
+    if device.type == "cpu":
+        is_quick = computes_bfloat16()
+    else:
+        is_quick = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    slow = "This device has no instructions for bfloat16, so engine.precision=exact would have been faster."
+    return [] if is_quick else [slow]
 
 
 def run_adaptive(loop: Loop, model: Any, emit: Emit) -> Certificate | None:

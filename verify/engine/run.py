@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.engine.adaptive import recorded, run_adaptive
+from verify.engine.adaptive import notes_on, recorded, run_adaptive
 from verify.engine.device import accelerator_for, is_out_of_memory
 from verify.engine.job import Emit, Job, Prepared, module_of
 from verify.engine.loop import Loop
@@ -143,6 +143,7 @@ def _info(job: Job, prepared: Prepared, examples: Examples, accelerator: Any) ->
 
     device = accelerator.device
     how = [prepared.info["label_alignment"]] if "label_alignment" in prepared.info else []
+    how += notes_on(device) if job.precision == ADAPTIVE else []
     return {
         "schema": 2,
         "family": prepared.family,
