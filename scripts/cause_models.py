@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from cause_data import TRAIN, Data
 from cause_speech import recogniser
+from word_pieces import word_pieces
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 VOCABULARY, SIZE, LONGEST = 6000, 64, 128
 WRITER_SIZE, WRITER_VOCABULARY = 96, 3000
 IMAGE_SIDE = 28
@@ -176,25 +176,10 @@ def _named(data: Data) -> dict[str, Any]:
 
 
 def _word_pieces(texts: Sequence[Any], longest: int) -> Any:
-    """A WordPiece tokeniser that keeps upper and lower case apart, trained on texts or lists of words."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=False)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False)
-    core.train_from_iterator((text if isinstance(text, str) else " ".join(text) for text in texts), trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        model_max_length=longest,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        **names,
-    )
+    """A tokeniser that keeps upper and lower case apart, trained on texts or lists of words."""
+    plain = (text if isinstance(text, str) else " ".join(text) for text in texts)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return word_pieces(plain, VOCABULARY, longest, lowercase=False, model_input_names=inputs)
 
 
 def encoded(data: Data, part: str, words: Any, *, longest: int | None = None, lower: bool = False) -> list[Example]:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from engine_summariser import documents, save_summariser
 from numpy.typing import NDArray
+from word_pieces import word_pieces
 
 TOPICS = 4
 VOCABULARY = 8000
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 SPLIT = "test"
 INITIAL_RANGE, TOPIC_STRENGTH = 0.04, 2.0
 FITTED = 300
@@ -244,19 +244,8 @@ def fit_head(model: Any, inputs: Sequence[Mapping[str, Any]], targets: NDArray[n
 
 
 def _tokenizer(language: Language) -> Any:
-    """A WordPiece tokeniser trained on a sample of the language, for inputs of up to 512 tokens."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False)
-    core.train_from_iterator([language.text(language.drawn(20)) for _ in range(4000)], trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=512, **names)
+    """A tokeniser trained on a sample of the language, for inputs of up to 512 tokens."""
+    return word_pieces((language.text(language.drawn(20)) for _ in range(4000)), VOCABULARY, 512)
 
 
 def _bert(

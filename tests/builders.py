@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from word_pieces import word_pieces
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DEMO = Path(__file__).resolve().parents[1] / "scripts" / "demo"
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data")
 
 _WORDS = ["a", "the", "film", "plot", "actor", "scene", "joy", "bore", "wit", "dull", "sharp", "slow", "never"]
@@ -30,15 +29,7 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 
 def tokenizer(texts: Sequence[str], vocab_size: int = 400, max_length: int = 128) -> PreTrainedTokenizerFast:
-    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, show_progress=False)
-    core.train_from_iterator(texts, trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=max_length, **names)
+    return word_pieces(texts, vocab_size, max_length)
 
 
 def bert(

@@ -1,13 +1,7 @@
 """Runs with realistic predictions, claims about them, and cases to explain, for tests."""
 
-import sys
-
 import numpy as np
-from builders import DEMO
 from claim_making import claim, measurement
-
-sys.path.insert(0, str(DEMO.parent))
-
 from judge_kinds import KINDS_OF
 
 from verify.judge.cases import Case

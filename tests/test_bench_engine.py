@@ -1,12 +1,6 @@
 """The engine's benchmark in a tiny form: its rows are what their readers expect, and every prediction is its peer's."""
 
-import sys
-
 import pytest
-from builders import DEMO
-
-sys.path.insert(0, str(DEMO.parent))
-
 from bench_engine import Measured, compared, rows_of
 
 FIELDS = {"name", "peer", "ours", "theirs", "ratio", "unit", "runs", "equal"}

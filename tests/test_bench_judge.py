@@ -1,21 +1,19 @@
 """The judge's benchmark on causes: what is printed, how outcomes are counted, and the quick form as a whole."""
 
-import sys
-
 import pytest
-from builders import DEMO
-from scipy.stats import beta
-from sklearn.metrics import f1_score
-
-sys.path.insert(0, str(DEMO.parent))
-
 from bench_judge import in_words
 from cause_cards import FOUR, FOUR_PERCENT, THREE, Injected, Labels, Placebo
 from cause_runs import Runs
 from judge_causes import judged_card, printed, rows, tallied
+from scipy.stats import beta, binomtest
+from sklearn.metrics import f1_score
 
+from verify.judge.explain import CERTAIN
 from verify.types import Unit
 
+# Of the quick form's 17. Its models learn somewhat differently on every processor, and of two that are equally good
+# one's number is no placebo for the other.
+LEAST_PLACEBOS = 6
 FIELDS = {"name", "peer", "ours", "theirs", "ratio", "unit", "runs", "equal", "low", "high"}
 
 
@@ -74,13 +72,14 @@ def test_cards_are_judged_and_counted(made_up):
 
 
 @pytest.mark.slow
-def test_the_quick_form_names_causes_and_explains_no_placebo(made_up):
+def test_the_quick_form_names_causes_and_explains_placebos_by_chance_at_most(made_up):
     found = {row["name"]: row for row in rows(quick=True, cache=made_up.cache)}
     assert all(set(row) >= FIELDS and row["low"] <= row["ours"] <= row["high"] for row in found.values())
     assert all(in_words(row).startswith(name) for name, row in found.items())
     assert found["all causes: cause named first"]["runs"] >= 12
     assert found["all causes: cause named first"]["ours"] >= 0.9
     placebos = found["placebos: explained"]
-    assert placebos["runs"] >= 12
-    assert placebos["ours"] <= 0.15  # each has a chance of a twentieth at most, of some 20
+    assert placebos["runs"] >= LEAST_PLACEBOS
+    explained = round(placebos["ours"] * placebos["runs"])
+    assert binomtest(explained, placebos["runs"], CERTAIN, alternative="greater").pvalue > 0.001
     assert found["explained cards: rightly, placebos counted"]["ours"] >= 0.8

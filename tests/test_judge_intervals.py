@@ -1,17 +1,12 @@
 """The sections of the judge's benchmark on intervals and on rescoring, in tiny forms."""
 
 import json
-import sys
 from dataclasses import replace
-
-import numpy as np
-import pytest
-from builders import DEMO
-
-sys.path.insert(0, str(DEMO.parent))
 
 import judge_intervals
 import judge_rescoring
+import numpy as np
+import pytest
 
 from verify.engine.plan import example_order
 from verify.metrics.registry import measure

@@ -15,10 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from builders import DEMO, bert, model_index, save, sentences, write_parquet, write_task
-
-sys.path.insert(0, str(DEMO.parent))
-
+from builders import bert, model_index, save, sentences, write_parquet, write_task
 from make_suite import make
 
 ROOT = Path(__file__).resolve().parents[2]

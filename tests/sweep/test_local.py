@@ -13,10 +13,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from sweep.placing import LONG_COUNT, Place, ended, stages
+from sweep.placing import COUNT, LONG_COUNT, Place, ended, stages
 from sweep.sweeping import ROOT, assert_rows_stand_once, children_of, is_running, wait_until
 from verify.compose import from_yaml, to_yaml
 from verify.errors import EngineError, StoreError
+from verify.store import PREDICTIONS
 from verify.sweep import devices, local
 from verify.sweep.local import LocalWorkers
 from verify.sweep.run import InterruptedSweepError, read_finished, sweep
@@ -47,7 +48,8 @@ class Watch:
         if self._act is None or not isinstance(report, Happened) or self._times == 0:
             return
         event = report.event
-        if event["event"] == "rows" and event["total"] == LONG_COUNT and event["done"] > self._rows:
+        is_long = event["event"] == "rows" and event["pass"] == PREDICTIONS and event["total"] > COUNT
+        if is_long and event["done"] > self._rows:
             self._once(report)
 
     def _once(self, report):
@@ -126,10 +128,10 @@ def test_a_worker_that_is_killed_in_a_cell_is_replaced_and_the_cell_goes_on(plac
 
 @pytest.mark.slow
 def test_a_worker_that_is_frozen_past_its_deadline_is_ended(place):
-    watch, config = Watch(freeze), place.config("frozen", "sweep.workers=1", "sweep.deadline=0.05")
+    watch, config = Watch(freeze), place.config("frozen", "sweep.workers=1", "sweep.deadline=0.1")
     (found,) = swept(place, ["large"], config, watch)
     (death,) = watch.deaths()
-    assert "no sign of progress for 0.05 minutes" in death.message
+    assert "no sign of progress for 0.1 minutes" in death.message
     assert found.settled
     assert_rows_stand_once(place.folder / "frozen", "long", LONG_COUNT)
 
@@ -304,9 +306,7 @@ def test_a_worker_that_is_killed_in_its_turn_does_not_keep_the_other_waiting(pla
 
 
 SWEEP = """
-import sys
 from pathlib import Path
-sys.path[:0] = [{tests!r}]
 from sweep.placing import Place
 from verify.compose import from_yaml
 from verify.sweep.local import LocalWorkers
@@ -321,8 +321,8 @@ def command(place, config, *models):
     """A sweep in a process of its own."""
     file = place.folder / f"{Path(config.results).name}.yaml"
     file.write_text(to_yaml(config))
-    code = SWEEP.format(tests=str(ROOT / "tests"), config=str(file), folder=str(place.folder), models=models)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = SWEEP.format(config=str(file), folder=str(place.folder), models=models)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("", "tests", "scripts"))}
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
 
 
