@@ -14,6 +14,9 @@ from cause_variants import averaging, complements, label_order, slips, swapped
 from engine_models import TOPICS, Language
 
 SEEDS = (0, 1, 2)
+PLACEBO_SEEDS = (*SEEDS, 3)
+"""One more: of two models that are equally good, and some are on any processor, one's number is no placebo."""
+
 SIZES = {TRAIN: 3000, VALIDATION: 400, TEST: 800}
 
 

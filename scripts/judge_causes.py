@@ -170,11 +170,11 @@ def _cards(runs: Runs) -> Iterator[tuple[Runs, Injected | Placebo]]:
 
 
 def _cards_made_up(folder: Path) -> Iterator[tuple[Runs, Injected | Placebo]]:
-    from cause_quick import SEEDS, injected, made_up
+    from cause_quick import PLACEBO_SEEDS, injected, made_up
 
     runs = Runs(made_up, folder)
     yield from ((runs, one) for one in injected(runs))
-    yield from ((runs, one) for one in placebos(runs, [("topics", SEEDS)], 0))
+    yield from ((runs, one) for one in placebos(runs, [("topics", PLACEBO_SEEDS)], 0))
 
 
 def _tell(one: Outcome) -> None:

@@ -5,15 +5,11 @@ from bench_judge import in_words
 from cause_cards import FOUR, FOUR_PERCENT, THREE, Injected, Labels, Placebo
 from cause_runs import Runs
 from judge_causes import judged_card, printed, rows, tallied
-from scipy.stats import beta, binomtest
+from scipy.stats import beta
 from sklearn.metrics import f1_score
 
-from verify.judge.explain import CERTAIN
 from verify.types import Unit
 
-# Of the quick form's 17. Its models learn somewhat differently on every processor, and of two that are equally good
-# one's number is no placebo for the other.
-LEAST_PLACEBOS = 6
 FIELDS = {"name", "peer", "ours", "theirs", "ratio", "unit", "runs", "equal", "low", "high"}
 
 
@@ -79,7 +75,6 @@ def test_the_quick_form_names_causes_and_explains_placebos_by_chance_at_most(mad
     assert found["all causes: cause named first"]["runs"] >= 12
     assert found["all causes: cause named first"]["ours"] >= 0.9
     placebos = found["placebos: explained"]
-    assert placebos["runs"] >= LEAST_PLACEBOS
-    explained = round(placebos["ours"] * placebos["runs"])
-    assert binomtest(explained, placebos["runs"], CERTAIN, alternative="greater").pvalue > 0.001
+    assert placebos["runs"] >= 12
+    assert placebos["ours"] <= 0.15  # each has a chance of a twentieth at most, of some 25
     assert found["explained cards: rightly, placebos counted"]["ours"] >= 0.8
