@@ -1,5 +1,6 @@
 """SIGKILL at any moment: at most one shard is lost, the next run goes on, and the rows come out the same."""
 
+import contextlib
 import json
 import os
 import random
@@ -79,7 +80,8 @@ class Watch:
 
     def kill(self):
         self.killed = time.monotonic()
-        os.kill(self.pid, self.signalled)
+        with contextlib.suppress(ProcessLookupError):  # the run was faster
+            os.kill(self.pid, self.signalled)
 
     def done_by(self, moment: float) -> int:
         return max((count for when, count in self.done if when <= moment), default=0)
