@@ -221,7 +221,7 @@ def test_kills_at_random_moments(tmp_path):
     figures = tmp_path / "figures.json"
     script = ROOT / "scripts" / "kill_engine.py"
     run = subprocess.run(
-        [sys.executable, str(script), "--kills", "4", "--examples", "1200", "--json", str(figures)],
+        [sys.executable, str(script), "--kills", "4", "--examples", "3000", "--json", str(figures)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -312,7 +312,7 @@ def test_an_interruption_ends_a_plan_whose_look_ups_stall(monkeypatch, tmp_path,
             assert stalled.wait(60)
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=10)
+            _, said = process.communicate(timeout=5)
         finally:
             process.kill()
             goes_on.set()

@@ -228,12 +228,12 @@ def test_a_unit_that_shows_no_progress_is_ended_and_one_that_waits_for_a_machine
 
 
 def test_a_sign_of_life_is_enough_and_is_not_passed_on(place):
-    config = place.config("alive", "sweep.deadline=0.05")
+    config = place.config("alive", "sweep.deadline=0.02")
     workers = Threads(config, [silent])
     workers.begin(place.unit("one"))
     writer = Writer(Path(workers.sent[0].task.place.file))
     reports = []
-    for _ in range(25):
+    for _ in range(12):
         writer.emit({"event": LIFE})
         reports += workers.reports(0.2)
     assert [one.event["event"] for one in reports] == [OPENED]

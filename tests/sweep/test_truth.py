@@ -10,7 +10,7 @@ from sweep.sweeping import Ended, Suite, kinds, make, predictions
 
 pytestmark = pytest.mark.slow
 
-DEADLINE = 0.5
+DEADLINE = 0.3
 """Minutes."""
 
 

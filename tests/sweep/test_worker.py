@@ -99,7 +99,7 @@ def test_a_worker_in_the_middle_of_a_cell_ends_soon(place, how):
     else:
         driven.process.send_signal(signal.SIGTERM)
     assert driven.end() == (0 if how == "its orders end" else 143)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 5
     if how == "it is told to stop":
         (run,) = (place.folder / results).glob("large/long.validation/*")
         assert len(list((run / "predictions").glob("*.parquet"))) >= 1, f"{done} rows were done"
@@ -224,14 +224,14 @@ def test_a_download_shows_life_while_a_model_is_opened_and_not_while_it_computes
     assert signs(said) == 0, "nothing is downloaded"
     grow(file).join()
     thread = grow(file)
-    assert signs(said) > 0
+    assert signs(said) > 3
     emit({"event": "rows", "done": 1})
     time.sleep(0.05)
     assert signs(said) == 0, "others may download as they like"
     thread.join()
     emit({"event": "stage", "stage": "loading the data"})
     grow(file)
-    assert signs(said) > 0
+    assert signs(said) > 3
 
 
 @pytest.mark.parametrize("stage", [WAITING, WAITING_FOR_DEVICE])
@@ -240,7 +240,7 @@ def test_who_waits_for_another_process_lives(lively, stage):
     events = []
     emit = signs_of.watching(events.append)
     emit({"event": "stage", "stage": stage})
-    assert signs(said) > 0
+    assert signs(said) > 3
     emit({"event": "stage", "stage": "loading the model"})
     time.sleep(0.05)
     assert signs(said) == 0
@@ -249,17 +249,17 @@ def test_who_waits_for_another_process_lives(lively, stage):
 
 @pytest.mark.slow
 def test_a_worker_that_waits_for_another_run_outlives_its_deadline(place):
-    assert life.BETWEEN_LOOKS < 15
+    assert life.BETWEEN_LOOKS < 9
     config = place.config("waiting", "sweep.workers=1")
     sweep([place.unit("small")], LocalWorkers(config), config, lambda report: None)
     (run,) = (place.folder / "waiting").glob("small/short.validation/*")
     for file in (run / "measurements").glob("*.json"):
         file.unlink()
     reports = []
-    impatient = place.config("waiting", "sweep.workers=1", "sweep.deadline=0.25")
+    impatient = place.config("waiting", "sweep.workers=1", "sweep.deadline=0.15")
     lock = FileLock(run / ".lock", thread_local=False)
     lock.acquire()
-    released = threading.Timer(30, lock.release)
+    released = threading.Timer(20, lock.release)
 
     def follow(report):
         reports.append(report)
