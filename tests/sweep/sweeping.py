@@ -207,6 +207,7 @@ def held(pids: Sequence[int]) -> Iterator[list[int]]:
     for pid in pids:
         send(pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: not any(state(pid) in ("R", "S", "D") for pid in pids))  # a signal takes its time
         yield [pid for pid in pids if is_running(pid)]
     finally:
         for pid in pids:
@@ -230,8 +231,13 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def is_running(pid: int) -> bool:
+def state(pid: int) -> str:
+    """A process's state as /proc has it: R, S or D if it lives, T if it is held, Z if only its end is left; or ""."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
+
+
+def is_running(pid: int) -> bool:
+    return state(pid) not in ("Z", "")
