@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from builders import bert, save, sentences
+from sweep.sweeping import children_of, is_running, wait_until
 
 from engine.running import assert_same_rows, events_of, job_on, predictions_of, shards_of
 from verify.engine.launch import Worker
@@ -132,24 +133,6 @@ def test_files_that_a_kill_left_half_written_are_removed(place):
 def command(place: Path, *more: str) -> list[str]:
     asked = [f"task_path=[{place / 'tasks'}]", "tasks=[mine]", f"results={place / 'results'}", "engine.device=cpu"]
     return [sys.executable, "-m", "verify", "check", str(place / "model"), "--json", *asked, *more]
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the worker in /proc")
