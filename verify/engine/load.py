@@ -41,6 +41,9 @@ def forget() -> None:
     _kept.clear()
 
 
+ADAPTER = "adapter"
+"""The sub-folder of a model's folder that holds the adapter to be laid over it."""
+
 OFFLOAD = "offload"
 """The folder, in the run folder of the first job that uses a model, of weights that neither devices nor memory hold."""
 
@@ -51,13 +54,33 @@ def load_model(auto_class: Any, folder: str, dtype: str, **options: Any) -> Any:
     """A model in evaluation mode, from safetensors only and with no code from the repository.
 
     ``dtype`` is a torch dtype's name, or native for the one in the checkpoint's configuration; ``options`` are handed
-    to ``from_pretrained``. Raises BlockedError if any weight is missing or has another shape, EngineError if the model
-    cannot be built.
+    to ``from_pretrained``. An adapter in the sub-folder ``ADAPTER`` is laid over the model. Raises BlockedError if any
+    weight is missing or has another shape, EngineError if the model cannot be built.
     """
+    _log.info("loading %s from %s", auto_class.__name__, folder)
+    adapter = Path(folder) / ADAPTER
+    if not adapter.is_dir():
+        model, missing, mismatched = _built(auto_class, folder, dtype, **options)
+        _require_filled(model, missing, mismatched)
+        return model.eval()
+
+    from verify.engine.adapted import load_adapted
+
+    def build(config: Any) -> tuple[Any, set[str]]:
+        own = {} if config is None else {"config": config}
+        model, missing, mismatched = _built(auto_class, folder, dtype, **own, **options)
+        return model, {*missing, *mismatched}
+
+    model, random = load_adapted(Path(folder), adapter, build)
+    _require_filled(model, sorted(random), [])
+    return model.eval()
+
+
+def _built(auto_class: Any, folder: str, dtype: str, **options: Any) -> tuple[Any, list[str], list[str]]:
+    """A model, and the names of its weights that the checkpoint lacks or has in another shape."""
     import torch
     import transformers
 
-    _log.info("loading %s from %s", auto_class.__name__, folder)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
@@ -78,6 +101,10 @@ def load_model(auto_class: Any, folder: str, dtype: str, **options: Any) -> Any:
         ) from error
     missing = sorted(info.get("missing_keys", ()))
     mismatched = sorted(str(item[0] if isinstance(item, (tuple, list)) else item) for item in info["mismatched_keys"])
+    return model, missing, mismatched
+
+
+def _require_filled(model: Any, missing: list[str], mismatched: list[str]) -> None:
     if missing or mismatched:
         problems = [f"{len(missing)} weights are missing ({_listed(missing)})"] if missing else []
         problems += [f"{len(mismatched)} have another shape ({_listed(mismatched)})"] if mismatched else []
@@ -85,7 +112,6 @@ def load_model(auto_class: Any, folder: str, dtype: str, **options: Any) -> Any:
             f"The checkpoint does not fill {type(model).__name__}: {' and '.join(problems)}. They would be random, so "
             "nothing is measured. The repository may hold a model for another task."
         )
-    return model.eval()
 
 
 def class_names(config: Any) -> tuple[str, ...]:
