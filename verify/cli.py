@@ -44,6 +44,8 @@ examples:
   verify check ORG/MODEL engine.processes=2       two worker processes (one for each GPU); the same as
   accelerate launch --multi_gpu --num_processes 2 -m verify check ORG/MODEL
   verify check ORG/MODEL engine.device_map=auto   a model that is too large for one device
+  verify check ORG/MODEL allow_pickle=true        weights that are only there as pickles (README, Safety)
+  verify check ORG/ADAPTER base=ORG/BASE          an adapter on another base than the one that it names
 
 Results are kept in results/ (results=FOLDER). The same command again answers from there; a run that was interrupted
 goes on where it stopped.

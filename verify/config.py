@@ -98,6 +98,8 @@ class VerifyConfig:
     budget: float | None = None  # minutes per task, after which the run stops with what it has; null: to the end
     seed: int = 0  # of the order of examples
     results: str = "results"
+    allow_pickle: bool = False  # load weights that are only there as pickles, by weights_only and with checks
+    base: str | None = None  # the base model of an adapter, an id or a folder; null: the one that the adapter names
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     override: OverrideConfig = field(default_factory=OverrideConfig)

@@ -69,6 +69,8 @@ def check_values(config: VerifyConfig) -> None:
     _check_sweep(config.sweep)
     if config.suite is not None:
         _check_suite(config.suite)
+    if config.base is not None and not config.base.strip():
+        raise UsageError("base: must name a model, ORG/NAME or ./folder, or be null for the one that an adapter names.")
     if not config.results.strip():
         raise UsageError("results: must name a folder.")
     for name, listed in (

@@ -129,7 +129,6 @@ def _archive(file: IO[bytes], size: int) -> tuple[Any, Mapping[str, int]]:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-            _check_entries(entries, size)
             pickles = [entry for entry in entries if entry.filename.rpartition("/")[2] == "data.pkl"]
             if len(pickles) != 1 or pickles[0].filename.count("/") != 1:
                 raise _RefusedError("it is an archive without one data.pkl, so no checkpoint")
@@ -137,6 +136,7 @@ def _archive(file: IO[bytes], size: int) -> tuple[Any, Mapping[str, int]]:
             names = {entry.filename for entry in entries}
             if home + "constants.pkl" in names or any(one.startswith(home + "code/") for one in names):
                 raise _RefusedError("it is a TorchScript archive, which holds code")
+            _check_entries(entries, size)
             if pickles[0].file_size > PICKLE_LIMIT:
                 raise _RefusedError(f"its list of tensors takes more than {PICKLE_LIMIT >> 20} MiB")
             program = archive.read(pickles[0])

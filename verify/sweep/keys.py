@@ -48,6 +48,7 @@ def _settings(config: VerifyConfig, registry: Registry) -> dict[str, Any]:
         "seed": config.seed,
         "dtype": config.engine.dtype,
         "precision": config.engine.precision,
+        "weights": [config.allow_pickle, config.base],
         "files": [_text_of(Path(name).expanduser()) for name in hand_made],
     }
 
