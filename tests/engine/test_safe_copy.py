@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -31,12 +30,12 @@ def written(folder, data):
     folder.mkdir(exist_ok=True)
     file = folder / "pytorch_model.bin"
     file.write_bytes(data)
-    return file, hashlib.sha256(data).hexdigest()
+    return file
 
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_copy_holds_every_tensor_to_the_bit(cache, tmp_path, legacy):
-    copy = safe_copy(*written(tmp_path / "model", saved(STATE, legacy=legacy)))
+    copy = safe_copy(written(tmp_path / "model", saved(STATE, legacy=legacy)))
 
     found = load_file(copy)
     assert found.keys() == STATE.keys()
@@ -48,36 +47,53 @@ def test_a_copy_holds_every_tensor_to_the_bit(cache, tmp_path, legacy):
 
 
 def test_a_pickle_is_opened_once(cache, tmp_path, monkeypatch):
-    file, digest = written(tmp_path / "model", saved(STATE))
-    first = safe_copy(file, digest)
+    file = written(tmp_path / "model", saved(STATE))
+    first = safe_copy(file)
     monkeypatch.setattr(torch, "load", lambda *arguments, **options: pytest.fail("it was opened again"))
 
-    assert safe_copy(file, digest) == first
+    assert safe_copy(file) == first
 
 
 def test_a_damaged_copy_is_made_again(cache, tmp_path):
-    file, digest = written(tmp_path / "model", saved(STATE))
-    copy = safe_copy(file, digest)
+    file = written(tmp_path / "model", saved(STATE))
+    copy = safe_copy(file)
     sound = copy.read_bytes()
     copy.write_bytes(sound[:-1] + b"\xff")
     (cache / "half-written.part").write_bytes(b"x")
 
-    assert safe_copy(file, digest).read_bytes() == sound
+    assert safe_copy(file).read_bytes() == sound
 
 
-def test_other_bytes_than_those_that_were_identified_are_not_opened(cache, tmp_path):
-    file, digest = written(tmp_path / "model", saved(STATE))
+def test_a_pickle_that_changes_while_it_is_read_gives_no_copy(cache, tmp_path, monkeypatch):
+    file = written(tmp_path / "model", saved(STATE))
+    load = torch.load
+
+    def changing(*arguments, **options):
+        found = load(*arguments, **options)
+        with file.open("ab") as end:
+            end.write(b"x")
+        return found
+
+    monkeypatch.setattr(torch, "load", changing)
+    with pytest.raises(EngineError, match="changed while it was read"):
+        safe_copy(file)
+    assert not list(cache.glob("*.safetensors"))
+
+
+def test_another_content_has_a_copy_of_its_own(cache, tmp_path):
+    file = written(tmp_path / "model", saved(STATE))
+    first = safe_copy(file)
     file.write_bytes(saved({"a": torch.zeros(1)}))
 
-    with pytest.raises(EngineError, match="changed while it was read"):
-        safe_copy(file, digest)
+    assert safe_copy(file) != first
+    assert load_file(safe_copy(file)).keys() == {"a"}
 
 
 def test_several_processes_at_once_get_the_same_sound_copy(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     given = written(tmp_path / "model", saved(STATE))
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        found = {future.result() for future in [pool.submit(safe_copy, *given) for _ in range(6)]}
+        found = {future.result() for future in [pool.submit(safe_copy, given) for _ in range(6)]}
 
     (copy,) = found
     assert copy.is_relative_to(tmp_path / "home")
@@ -89,7 +105,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path, mon
     monkeypatch.setattr(module, "copies_folder", lambda: tmp_path / "file" / "safetensors")
 
     with pytest.raises(StoreError, match="HF_HOME"):
-        safe_copy(*written(tmp_path / "model", saved(STATE)))
+        safe_copy(written(tmp_path / "model", saved(STATE)))
 
 
 @pytest.mark.parametrize("version", ["1.13.1", "2.5.1+cu121", "2.6.0", "2.9.1"])

@@ -25,22 +25,22 @@ LEAST_TORCH = (2, 10)
 _log = logging.getLogger(__name__)
 
 
-def safe_copy(pickle: Path, digest: str) -> Path:
+def safe_copy(pickle: Path) -> Path:
     """The safetensors copy of a pickled checkpoint, made now if there is none; nothing in the pickle is run.
-
-    ``digest`` is the SHA-256 digest (64 hexadecimal digits) of the bytes that are meant.
 
     Raises:
         BlockedError: the file is no flat mapping of names to plain tensors, or this PyTorch is too old to open it.
-        EngineError: the file is not the one that is meant, or PyTorch cannot read it.
+        EngineError: the file changes meanwhile, or PyTorch cannot read it.
         StoreError: the copy cannot be written.
 
     """
     folder = copies_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{digest}.lock"):  # for the memory: several at once would be right, too
-            return _sound(folder, digest) or _made(pickle, digest, folder)
+        with pickle.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            with FileLock(folder / f"{digest}.lock"):  # for the memory: several at once would be right, too
+                return _sound(folder, digest) or _made(file, pickle.name, digest, folder)
     except OSError as error:
         raise StoreError(
             f"The safetensors copy of {pickle.name} cannot be kept in {folder}: {error.strerror or error}. Free some "
@@ -78,17 +78,16 @@ def _sound(folder: Path, digest: str) -> Path | None:
     return None
 
 
-def _made(pickle: Path, digest: str, folder: Path) -> Path:
+def _made(pickle: IO[bytes], name: str, digest: str, folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
     require_torch(torch.__version__)
-    _log.info("making a safetensors copy of %s in %s", pickle.name, folder)
-    with pickle.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise EngineError(f"{pickle} has changed while it was read. Leave the model alone while a command runs.")
-        expected = tensors_in(file, pickle.name)
-        weights = _loaded(file, pickle.name, expected)
+    _log.info("making a safetensors copy of %s in %s", name, folder)
+    weights = _loaded(pickle, name, tensors_in(pickle, name))
+    pickle.seek(0)
+    if hashlib.file_digest(pickle, "sha256").hexdigest() != digest:
+        raise EngineError(f"{name} has changed while it was read. Leave the model alone while a command runs.")
     part = Path(tempfile.mkstemp(dir=folder, prefix=f"{digest[:16]}.", suffix=".part")[1])
     try:
         save_file(weights, part, metadata={"format": "pt"})

@@ -1,0 +1,105 @@
+"""A model as it is loaded: its repository and, of an adapter, its base's, through the gate, fetched and identified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+from verify import hub
+from verify.adapters import CONFIG, read_adapter
+from verify.config import VerifyConfig
+from verify.errors import BlockedError, HubError
+from verify.measure import Base, Subject
+from verify.repository import json_object
+from verify.safety import is_adapter
+
+
+@dataclass(frozen=True)
+class Loadable:
+    """A repository that has passed the gate, with the ``base`` that it is laid over if it is an adapter."""
+
+    repository: hub.ModelRepository
+    base: hub.ModelRepository | None = None
+
+    @property
+    def parts(self) -> tuple[hub.ModelRepository, ...]:
+        return (self.repository,) if self.base is None else (self.repository, self.base)
+
+
+def gated(repository: hub.ModelRepository, config: VerifyConfig) -> Loadable:
+    """The repository with its base, if it may be loaded as ``config`` allows; weights need not be here yet.
+
+    Raises:
+        BlockedError: it may not (:func:`verify.safety.check_safety`), or its base may not, or PEFT is not installed.
+        HubError: the base cannot be found or read.
+
+    """
+    repository = replace(repository, allows_pickle=config.allow_pickle)
+    hub.check_safety(repository)
+    if not is_adapter(repository):
+        return Loadable(repository)
+    if find_spec("peft") is None:
+        raise BlockedError(
+            f"{repository} is an adapter ({CONFIG}), which is laid over its base model by PEFT. Install that: "
+            "pip install 'verify[peft]'."
+        )
+    base = replace(_base_of(repository, config.base), allows_pickle=config.allow_pickle)
+    if is_adapter(base):
+        raise BlockedError(
+            f"{repository} is an adapter whose base, {base}, is an adapter, too. Name the model below both with "
+            "base=ORG/NAME if that is what it was trained on, or check a merged copy."
+        )
+    hub.check_safety(base)
+    return Loadable(repository, base)
+
+
+def fetched(loadable: Loadable) -> Loadable:
+    """The same with all files that a load opens at hand, and through the gate with them. Raises as :func:`gated`."""
+    parts = [hub.fetch_weights(part) for part in loadable.parts]
+    for part in parts:
+        hub.check_safety(part)
+    return Loadable(*parts)
+
+
+def subject_of(loadable: Loadable) -> Subject:
+    """The fetched model with the digests of all files that a load opens. Raises as :func:`verify.hub.digests`."""
+    repository, base = loadable.repository, loadable.base
+    digests, laid_over = hub.digests(repository), None
+    if base is not None:
+        digests |= {f"base_{name}": digest for name, digest in hub.digests(base).items()}
+        laid_over = Base(reference_to(base), base.revision, base.folder, hub.loaded_files(base))
+    return Subject(
+        repository.model,
+        repository.revision,
+        repository.folder,
+        digests,
+        hub.loaded_files(repository),
+        base=laid_over,
+    )
+
+
+def reference_to(repository: hub.ModelRepository) -> str:
+    """What finds the repository again, at the same commit."""
+    if repository.is_local:
+        return str(repository.folder.resolve())
+    return f"{repository.model}@{repository.revision}"
+
+
+def _base_of(repository: hub.ModelRepository, given: str | None) -> hub.ModelRepository:
+    """The base that the user gives, else the one that the adapter names, which can only be on the Hub."""
+    if given is not None:
+        return hub.resolve(given)
+    adapter = read_adapter(json_object(repository, CONFIG), str(repository))
+    if adapter.base is None or not hub.is_on_hub(adapter.base):
+        named = "no base model" if adapter.base is None else f"{adapter.base[:80]!r} as its base model"
+        raise BlockedError(
+            f"{repository} is an adapter, and its {CONFIG} names {named}, which is no model on the Hub. Files that a "
+            "repository names elsewhere are not opened: name the base yourself with base=ORG/NAME or base=./folder."
+        )
+    try:
+        return hub.on_hub(adapter.base, adapter.revision)
+    except HubError as error:
+        raise HubError(
+            f"The base of the adapter {repository} is not at hand: {error} If the base is elsewhere, name it with "
+            "base=ORG/NAME or base=./folder."
+        ) from error
