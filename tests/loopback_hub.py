@@ -75,6 +75,7 @@ class LoopbackHub:
         self._revisions: dict[tuple[str, str], Path] = {}
         self._history: dict[str, list[tuple[str, str]]] = {}
         self._described: dict[str, tuple[int, str | None, tuple[str, ...]]] = {}
+        self._discussions: dict[str, list[dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> LoopbackHub:
@@ -133,6 +134,28 @@ class LoopbackHub:
     def describe(self, repository: str, downloads: int, task: str | None = None, tags: tuple[str, ...] = ()) -> None:
         """Say what the list of models, ``/api/models``, tells of ``models/ORG/NAME``."""
         self._described[repository] = (downloads, task, tags)
+
+    def discuss(
+        self, repository: str, title: str, author: str, status: str = "open", folder: Path | None = None
+    ) -> int:
+        """Open a discussion of ``models/ORG/NAME``, a pull request if a ``folder`` has its files; return its number."""
+        opened = self._discussions.setdefault(repository, [])
+        kind, name = repository.split("/", 1)
+        number = len(opened) + 1
+        if folder is not None:
+            self.add_revision(repository, f"refs/pr/{number}", folder)
+        opened.append(
+            {
+                "num": number,
+                "title": title,
+                "author": {"name": author},
+                "status": status,
+                "createdAt": "2026-01-01T00:00:00.000Z",
+                "repo": {"name": name, "type": kind.removesuffix("s")},
+                "isPullRequest": folder is not None,
+            }
+        )
+        return number
 
     def gate(self, repository: str, status: int = 403) -> None:
         """Refuse every file of ``models/ORG/NAME``, as for a client that has not accepted its terms."""
@@ -255,11 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
         branches = self.hub.branches(repository)
         kind = rest[0] if rest else "revision"
         if kind == "refs":
-            heads = [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": _commit(folder)}
-                for name, folder in branches.items()
-            ]
-            return self._json({"branches": heads, "tags": [], "converts": []})
+            return self._refs(branches)
+        if kind == "discussions":
+            return self._discuss(repository)
         if kind not in ("revision", "tree", "paths-info", "commits"):
             return self._refuse(404, "EntryNotFound")
         folder = self._folder(repository, rest[1] if len(rest) > 1 else "main")
@@ -293,6 +314,33 @@ class _Handler(BaseHTTPRequestHandler):
                 ],
             }
         )
+
+    def _refs(self, branches: dict[str, Path]) -> None:
+        requests = {name: folder for name, folder in branches.items() if name.startswith("refs/pr/")}
+        heads = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": _commit(folder)}
+            for name, folder in branches.items()
+            if name not in requests
+        ]
+        answer: dict[str, Any] = {"branches": heads, "tags": [], "converts": []}
+        if "include_prs" in parse_qs(urlsplit(self.path).query):
+            answer["pullRequests"] = [
+                {"name": name.removeprefix("refs/pr/"), "ref": name, "targetCommit": _commit(folder)}
+                for name, folder in requests.items()
+            ]
+        return self._json(answer)
+
+    def _discuss(self, repository: str) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        found = [
+            one
+            for one in reversed(self.hub._discussions.get(repository, []))
+            if asked.get("author", one["author"]["name"]) == one["author"]["name"]
+            and asked.get("status", "all") in ("all", one["status"])
+            and asked.get("type", "all") in ("all", "pull_request" if one["isPullRequest"] else "discussion")
+        ]
+        start = PAGE * int(asked.get("p", 0))
+        return self._json({"discussions": found[start : start + PAGE], "count": len(found), "start": start})
 
     def _tree(self, folder: Path, files: dict[str, Path], base: str) -> None:
         query = parse_qs(urlsplit(self.path).query)
