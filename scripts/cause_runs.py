@@ -91,7 +91,7 @@ class Runs:
             task = data.task(self.cache / "data")
             repository = hub.resolve(str(state))
             name = f"reference/{state.parent.name}-{state.name}"
-            subject = Subject(name, None, repository.folder, hub.digests(repository))
+            subject = Subject(name, None, repository.folder, hub.digests(repository), hub.loaded_files(repository))
             with in_this_process():
                 (found,) = measure(subject, [Cell(task, TEST, None)], self.config, silent)
             if isinstance(found, VerifyError):

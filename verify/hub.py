@@ -18,13 +18,14 @@ from pathlib import Path, PurePosixPath
 
 from verify.connection import SERVER_ERRORS, TIMEOUT, TRANSIENT, explained, is_unreachable, patiently
 from verify.errors import HubError
+from verify.loaded import PROCESSOR_PATTERNS
 from verify.safety import (
-    PROCESSOR_PATTERNS,
     TEXT_LIMIT,
     ModelRepository,
     check_safety,
     digests,
     leads_outside,
+    loaded_files,
     matches,
     weight_files,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "digests",
     "earlier_revisions",
     "fetch_weights",
+    "loaded_files",
     "resolve",
     "texts",
     "weight_files",
@@ -107,14 +109,14 @@ def texts(repository: ModelRepository) -> dict[str, str]:
 
 
 def fetch_weights(repository: ModelRepository) -> ModelRepository:
-    """Download the weight files that ``from_pretrained`` loads, at the pinned commit; a local folder has them already.
+    """Download the files that ``from_pretrained`` loads, at the pinned commit; a local folder has them already.
 
     Raises:
         BlockedError: there are no safetensors weights.
         HubError: a file could not be downloaded whole.
 
     """
-    names = weight_files(repository)
+    names = loaded_files(repository)
     if repository.is_local:
         return repository
     assert repository.revision is not None

@@ -39,12 +39,17 @@ order, and what the engine recorded of the run (the ``population``, and more).""
 
 @dataclass(frozen=True)
 class Subject:
-    """The model to measure: where it lies, and the digests that identify it."""
+    """The model to measure: where it lies, and the digests that identify it.
+
+    ``files`` are those that the digests cover, the only ones that a run may open; only a subject that nothing is run
+    for, or whose folder was made here, has none.
+    """
 
     model: str
     revision: str | None
     folder: Path
     digests: Mapping[str, str]
+    files: tuple[str, ...] = ()
 
 
 def check_metrics(task: TaskSpec) -> None:
@@ -265,6 +270,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) 
     cores_each = default_threads(engine.processes)
     return Job(
         model_folder=str(subject.folder),
+        files=subject.files,
         task=one.cell.task,
         split=one.cell.split,
         dataset_revision=one.cell.revision,

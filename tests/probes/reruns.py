@@ -90,7 +90,7 @@ class Place:
     @property
     def subject(self) -> Subject:
         repository = hub.resolve(str(self.model))
-        return Subject("org/model", None, repository.folder, hub.digests(repository))
+        return Subject("org/model", None, repository.folder, hub.digests(repository), hub.loaded_files(repository))
 
     def case(self, task: TaskSpec, claimed: Mapping[str, float], digits: int = 4, split: str | None = None) -> Case:
         """Rerun a split (the task's own), and claim a value for each metric; what does not hold differs."""

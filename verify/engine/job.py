@@ -42,7 +42,8 @@ class Job:
     a batch (None: what the kind chooses) the ``token_share`` (a fraction) is used. ``device`` is auto, cpu,
     cuda, cuda:N or mps; ``device_map`` (auto) spreads a large model over everything there is, within ``max_memory``
     (device number, cpu or disk → a size such as 20GiB). ``first`` loads only that many rows of the split, to try a task
-    out.
+    out. ``files`` are the names of all files of ``model_folder`` that may be opened, which the key of the predictions
+    covers (:func:`verify.loaded.loaded_files`); none stands for the whole folder of a model made here.
     """
 
     model_folder: str
@@ -67,6 +68,7 @@ class Job:
     threads: int = 1
     may_stop: bool = False
     first: int | None = None
+    files: tuple[str, ...] = ()
 
 
 def jobs_to_json(jobs: Sequence[Job]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.engine.job import Job
+from verify.engine.view import close_views
 from verify.errors import BlockedError, EngineError
 
 _log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def model_for(job: Job, auto_class: Any, **options: Any) -> Any:
     if job.device_map is not None:
         memory = {int(name) if name.isdigit() else name: size for name, size in (job.max_memory or {}).items()}
         options |= {"device_map": job.device_map, "max_memory": memory or None}
-    files = [file.stat() for file in Path(job.model_folder).iterdir() if file.is_file()]
+    files = [file.stat() for file in Path(job.model_folder).rglob("*") if file.is_file()]
     state = max((stat.st_mtime_ns for stat in files), default=0)
     key = (auto_class.__name__, job.model_folder, state, job.dtype, repr(sorted(options.items())))
     if key not in _kept:
@@ -37,8 +38,9 @@ def model_for(job: Job, auto_class: Any, **options: Any) -> Any:
 
 
 def forget() -> None:
-    """Give up the model that :func:`model_for` keeps."""
+    """Give up the model that :func:`model_for` keeps, and the folders that models were loaded from."""
     _kept.clear()
+    close_views()
 
 
 ADAPTER = "adapter"

@@ -23,6 +23,7 @@ from typing import Any
 from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job, jobs_from_json
 from verify.engine.load import OFFLOAD
+from verify.engine.view import close_views
 
 RECORD = "\x1e"
 
@@ -41,6 +42,7 @@ def main() -> int:
         try:
             return _run(jobs, emit)
         finally:
+            close_views()
             for job in jobs:
                 shutil.rmtree(Path(job.run_folder) / OFFLOAD, ignore_errors=True)
 

@@ -207,4 +207,6 @@ def _subject(subject: Subject, variant: Variant) -> Subject:
     hub.check_safety(repository)
     repository = hub.fetch_weights(repository)
     hub.check_safety(repository)
-    return Subject(repository.model, repository.revision, repository.folder, hub.digests(repository))
+    return Subject(
+        repository.model, repository.revision, repository.folder, hub.digests(repository), hub.loaded_files(repository)
+    )

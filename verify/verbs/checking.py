@@ -71,7 +71,13 @@ def open_model(reference: str, config: VerifyConfig, registry: Registry, only: S
         if subject is None or _must_run(subject, cells, resolved, config):
             repository = hub.fetch_weights(repository)
             hub.check_safety(repository)
-            subject = Subject(repository.model, repository.revision, repository.folder, hub.digests(repository))
+            subject = Subject(
+                repository.model,
+                repository.revision,
+                repository.folder,
+                hub.digests(repository),
+                hub.loaded_files(repository),
+            )
     except VerifyError as error:
         return Opened(repository, resolved, cells, failure=error)
     return Opened(repository, resolved, cells, subject)

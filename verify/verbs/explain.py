@@ -87,7 +87,7 @@ def _subject(stored: Stored) -> Subject:
             f"The files of {record.reference} are not those that were measured, so a rerun would say nothing about "
             f"them. Check the model again first: {record.retry}"
         )
-    return Subject(record.model, record.revision, repository.folder, digests)
+    return Subject(record.model, record.revision, repository.folder, digests, hub.loaded_files(repository))
 
 
 def _show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) -> None:
