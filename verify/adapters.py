@@ -29,10 +29,30 @@ _SWITCHES = ("fan_in_fan_out", "use_rslora", "use_dora", "lora_bias", "decompose
 _LISTS = ("modules_to_save", "exclude_modules", "feedforward_modules")
 _PATTERNS = ("rank_pattern", "alpha_pattern")
 _OF_TRAINING = frozenset(
-    "base_model_name_or_path revision task_type peft_type peft_version inference_mode auto_mapping lora_dropout "
-    "rank_dropout module_dropout rank_dropout_scale megatron_core qalora_group_size runtime_config "
-    "init_lora_weights init_weights init_ia3_weights target_modules layers_to_transform layers_pattern bias "
-    "target_parameters".split()
+    [
+        "base_model_name_or_path",
+        "revision",
+        "task_type",
+        "peft_type",
+        "peft_version",
+        "inference_mode",
+        "auto_mapping",
+        "lora_dropout",
+        "rank_dropout",
+        "module_dropout",
+        "rank_dropout_scale",
+        "megatron_core",
+        "qalora_group_size",
+        "runtime_config",
+        "init_lora_weights",
+        "init_weights",
+        "init_ia3_weights",
+        "target_modules",
+        "layers_to_transform",
+        "layers_pattern",
+        "bias",
+        "target_parameters",
+    ]
 )
 """Settings that are read by name below, or that only training heeds."""
 

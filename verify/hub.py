@@ -77,6 +77,17 @@ def resolve(reference: str) -> ModelRepository:
     return _on_hub(model, revision)
 
 
+def is_on_hub(name: str) -> bool:
+    """Whether a name can be that of a model on the Hub: ORG/NAME, or one of the old ones without an owner (gpt2)."""
+    return _is_repository_id(name if "/" in name else f"of/{name}")
+
+
+def on_hub(model: str, revision: str | None) -> ModelRepository:
+    """A model on the Hub, as :func:`resolve` gives it; a folder of that name is not looked at. Raises HubError."""
+    _check_revision(model, revision)
+    return _on_hub(model, revision)
+
+
 def texts(repository: ModelRepository) -> dict[str, str]:
     """Return the files that claims are read from, by relative path: the card, .eval_results/ and ``*_results.json``.
 

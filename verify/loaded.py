@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from verify import adapters
 from verify.errors import HubError
 from verify.repository import ModelRepository, matches
-from verify.weights import WEIGHTS, WEIGHTS_INDEX, module_folders, weight_files
+from verify.weights import PICKLE, PICKLE_INDEX, WEIGHTS, WEIGHTS_INDEX, module_folders, weight_files
 
 PROCESSOR_PATTERNS = (
     "tokenizer*",
@@ -65,7 +66,9 @@ def small_files(repository: ModelRepository) -> tuple[str, ...]:
     for name in repository.files:
         folder, _, file = name.rpartition("/")
         is_template = folder == _CHAT_TEMPLATES and file.endswith(".jinja")
-        if is_template or (folder in places and matches(file, _SMALL)):
+        is_index = file == PICKLE_INDEX and repository.allows_pickle
+        is_adapter = name == adapters.CONFIG
+        if is_template or is_adapter or (folder in places and (is_index or matches(file, _SMALL))):
             found.add(name)
     return tuple(sorted(found))
 
@@ -85,8 +88,8 @@ def digests(repository: ModelRepository) -> dict[str, str]:
     """
     weights = _weights(repository)
     others = small_files(repository)
-    processor = [name for name in others if _is_processor(name)]
-    config = [name for name in others if not _is_processor(name)]
+    processor = [name for name in others if is_processor(name)]
+    config = [name for name in others if not is_processor(name)]
     found = {"weights": _digest(repository, weights), "processor": _digest(repository, processor)}
     if config == ["config.json"]:
         found["config"] = _file_digest(repository, "config.json")
@@ -96,13 +99,17 @@ def digests(repository: ModelRepository) -> dict[str, str]:
 
 
 def _weights(repository: ModelRepository) -> set[str]:
-    """The safetensors files of the model, of the modules behind it, and of its languages (MMS)."""
-    modules = {f"{folder}/{WEIGHTS}" for folder in module_folders(repository)}
-    adapters = {name for name in repository.files if matches(name, ("adapter.*.safetensors",))}
-    return {*weight_files(repository), *(modules & {*repository.files}), *adapters}
+    """The weight files of the model, of the modules behind it, and of its languages (MMS)."""
+    languages = {name for name in repository.files if matches(name, ("adapter.*.safetensors",))}
+    modules = set()
+    for folder in module_folders(repository):
+        names = (f"{folder}/{WEIGHTS}", *([f"{folder}/{PICKLE}"] if repository.allows_pickle else []))
+        modules |= set([name for name in names if name in repository.files][:1])
+    return {*weight_files(repository), *modules, *languages}
 
 
-def _is_processor(name: str) -> bool:
+def is_processor(name: str) -> bool:
+    """Whether a file decides what a tokenizer or a processor does."""
     path = PurePosixPath(name)
     return matches(path.name, PROCESSOR_PATTERNS)
 

@@ -22,6 +22,7 @@ from verify.locking import locked
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
 from verify.predictions import LabelPredictions, Predictions, subset
+from verify.repository import Base
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import source_digest
 from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
@@ -42,7 +43,7 @@ class Subject:
     """The model to measure: where it lies, and the digests that identify it.
 
     ``files`` are those that the digests cover, the only ones that a run may open; only a subject that nothing is run
-    for, or whose folder was made here, has none.
+    for, or whose folder was made here, has none. ``base`` is what an adapter is laid over.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Subject:
     folder: Path
     digests: Mapping[str, str]
     files: tuple[str, ...] = ()
+    base: Base | None = None
 
 
 def check_metrics(task: TaskSpec) -> None:
@@ -271,6 +273,8 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) 
     return Job(
         model_folder=str(subject.folder),
         files=subject.files,
+        base_folder=str(subject.base.folder) if subject.base else None,
+        base_files=subject.base.files if subject.base else (),
         task=one.cell.task,
         split=one.cell.split,
         dataset_revision=one.cell.revision,
@@ -351,6 +355,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
             "model": subject.model,
             "model_revision": subject.revision,
             "digests": dict(subject.digests),
+            **({"base": subject.base.reference, "base_revision": subject.base.revision} if subject.base else {}),
             "dataset": task.dataset.path,
             "dataset_config": task.dataset.name,
             "dataset_revision": one.cell.revision,
@@ -364,7 +369,11 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
             **seconds,
             **{name: info[name] for name in _KEPT if name in info},
         },
-        notes=(*info["notes"], *notes),
+        notes=(
+            *([f"This is an adapter, laid over {subject.base.reference}."] if subject.base else []),
+            *info["notes"],
+            *notes,
+        ),
     )
     selection = one.selection if len(rows) == len(order) else {**one.selection, "first": len(rows)}
     folder.write_measurement(selection, measurement)

@@ -47,8 +47,23 @@ _V2, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_para
 _CALLS = frozenset({_MAPPING, _V1, _V2, _PARAMETER})
 _CONSTANTS: Mapping[str, object] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = frozenset(
-    "BININT BININT1 BININT2 INT LONG LONG1 LONG4 BINFLOAT FLOAT "
-    "BINUNICODE SHORT_BINUNICODE UNICODE BINSTRING SHORT_BINSTRING STRING".split()
+    [
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "INT",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "BINFLOAT",
+        "FLOAT",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "UNICODE",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "STRING",
+    ]
 )
 _TUPLES: Mapping[str, int] = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -348,7 +363,11 @@ def _rebuilt(storage: Any, offset: Any, shape: Any, strides: Any, *more: Any) ->
     """A tensor over a storage; ``more`` are hooks and metadata, which must be empty."""
     if not isinstance(storage, _Storage) or any(more):
         raise _RefusedError("it holds a tensor with hooks or metadata, or without a storage")
-    if len(shape) != len(strides) or len(shape) > MOST_DIMENSIONS or not all(map(_is_count, (offset, *shape, *strides))):
+    if (
+        len(shape) != len(strides)
+        or len(shape) > MOST_DIMENSIONS
+        or not all(map(_is_count, (offset, *shape, *strides)))
+    ):
         raise _RefusedError("it holds a tensor whose shape makes no sense")
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
     if 0 not in shape and last >= storage.count:

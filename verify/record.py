@@ -84,6 +84,7 @@ class Cell:
 class Record:
     """One check of one model. ``reference`` finds the model again, ``digests`` identify its files.
 
+    ``base`` finds the model again that an adapter was laid over.
     ``impossible`` maps the id of a claim to the place of its finding among ``findings``; ``epochs`` is the card's own
     table of training epochs (:class:`verify.tasks.resolve.Resolved`). ``retry`` is the command that was given, and
     ``policy`` the name of the policy that the verdicts beside it follow.
@@ -104,6 +105,7 @@ class Record:
     tasks: tuple[TaskSpec, ...]
     cells: tuple[Cell, ...]
     epochs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    base: str | None = None
 
     def task(self, name: str) -> TaskSpec:
         return next(task for task in self.tasks if task.name == name)
@@ -143,6 +145,7 @@ def recorded(
     retry: str,
     policy: str,
     conditions: Conditions,
+    base: str | None = None,
 ) -> Record:
     """The record of a check, to be written into ``folder``; ``tasks`` are those measured, by task and split."""
     used = {task.name: task for task in tasks.values()}
@@ -174,6 +177,7 @@ def recorded(
         tasks=tuple(rooted(task) for task in used.values()),
         cells=tuple(_cell(*key, result, folder) for key, result in results.items()),
         epochs=dict(resolved.epochs),
+        base=base,
     )
 
 

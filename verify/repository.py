@@ -6,12 +6,14 @@ Everything here works on the files at hand; nothing reaches the network.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from verify import adapters
 from verify.errors import BlockedError, HubError
 
 TEXT_LIMIT = 64 * 2**20  # bytes of one configuration or tokenizer file; the largest in use are near 35 MB
@@ -25,7 +27,8 @@ class ModelRepository:
     folder. ``folder`` holds the card, the configuration and other small text files, and the weights once they are
     fetched. ``files`` are the relative POSIX paths of every file of the repository, sorted; where ``listed`` is False,
     the Hub could not be reached and only the files in the local cache are known. ``sizes`` are those of the Hub's files
-    in bytes, as far as the Hub has told them.
+    in bytes, as far as the Hub has told them. ``allows_pickle`` says that the user lets weights be loaded that are only
+    there as pickles.
     """
 
     model: str
@@ -35,9 +38,30 @@ class ModelRepository:
     is_local: bool
     listed: bool = True
     sizes: Mapping[str, int] = field(default_factory=dict, repr=False, hash=False)
+    allows_pickle: bool = False
 
     def __str__(self) -> str:
         return f"{self.model}@{self.revision[:12]}" if self.revision else str(self.folder)
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it holds a PEFT adapter, which is laid over another model."""
+        return adapters.CONFIG in self.files
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model below an adapter: the reference that finds it again at the same commit, and what is loaded of it."""
+
+    reference: str
+    folder: Path
+    files: tuple[str, ...] = ()
+
+    @property
+    def revision(self) -> str | None:
+        """The commit, None of a folder."""
+        found = re.search(r"@([0-9a-f]{40})$", self.reference)
+        return found[1] if found else None
 
 
 def json_object(repository: ModelRepository, name: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What may be loaded from a model repository: the gate in front of the weights.
 
-A repository is untrusted input. Only safetensors weights are loaded, no code of the repository is run, and no file
+A repository is untrusted input. Only safetensors weights are loaded, or pickles that
+are known to hold nothing but tensors where the user allows it; no code of the repository is run, and no file
 outside the repository is read in its name. Everything here works on the files at hand; nothing reaches the network.
 """
 
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from verify.adapters import CONFIG, read_adapter
 from verify.errors import BlockedError
-from verify.loaded import CONFIG_PATTERNS, digests, loaded_files, small_files
+from verify.loaded import CONFIG_PATTERNS, digests, is_processor, loaded_files, small_files
 from verify.repository import TEXT_LIMIT, ModelRepository, few, json_object, leads_outside, matches
-from verify.weights import check_safetensors, weight_files
+from verify.weights import check_pickle, check_safetensors, is_pickle, weight_files
 
 __all__ = [
     "TEXT_LIMIT",
@@ -33,8 +35,9 @@ def check_safety(repository: ModelRepository) -> None:
     Call it before the weights are downloaded, and again after: the headers of weight files are checked when present.
 
     Raises:
-        BlockedError: remote code, an adapter without its model, no safetensors weights, an index that names missing or
-            outside files, a broken safetensors file, or a symbolic link that leaves a local folder.
+        BlockedError: remote code, an adapter whose settings are not understood, no safetensors weights (nor pickles
+            where these are allowed), an index that names missing or outside files, a broken weight file, or a symbolic
+            link that leaves a local folder.
         HubError: a configuration file is not JSON, or the weights are neither known nor reachable.
 
     """
@@ -47,17 +50,15 @@ def check_safety(repository: ModelRepository) -> None:
                 "repository. That code is never run. Check a version of the model whose architecture is part of "
                 "transformers, or remove auto_map from a local copy if it is."
             )
-    if "adapter_config.json" in repository.files:
-        raise BlockedError(
-            f"{repository} is an adapter (adapter_config.json), which is loaded on top of another model. Merge it into "
-            "its base model, save the result in safetensors format and check that folder."
-        )
+    if repository.is_adapter:
+        read_adapter(json_object(repository, CONFIG), str(repository))
     for name in loaded_files(repository):
-        if not name.endswith(".safetensors"):
+        if is_processor(name) or not (is_pickle(name) or name.endswith(".safetensors")):
             continue
         path = repository.folder / name
         if path.is_file():
-            check_safetensors(repository, path)
+            check = check_pickle if is_pickle(name) else check_safetensors
+            check(repository, path)
         elif repository.is_local:
             raise BlockedError(f"{repository}: {name} is not a readable file. Copy the weights into the folder.")
 

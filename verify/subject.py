@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from verify import hub
 from verify.adapters import CONFIG, read_adapter
 from verify.config import VerifyConfig
+from verify.conversion import converted_revision
 from verify.errors import BlockedError, HubError
-from verify.measure import Base, Subject
-from verify.repository import json_object
-from verify.safety import is_adapter
+from verify.measure import Subject
+from verify.repository import Base, json_object
+from verify.weights import has_only_pickles
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ def gated(repository: hub.ModelRepository, config: VerifyConfig) -> Loadable:
         HubError: the base cannot be found or read.
 
     """
-    repository = replace(repository, allows_pickle=config.allow_pickle)
-    hub.check_safety(repository)
-    if not is_adapter(repository):
+    repository = _checked(replace(repository, allows_pickle=config.allow_pickle))
+    if not repository.is_adapter:
         return Loadable(repository)
     if find_spec("peft") is None:
         raise BlockedError(
@@ -44,13 +44,12 @@ def gated(repository: hub.ModelRepository, config: VerifyConfig) -> Loadable:
             "pip install 'verify[peft]'."
         )
     base = replace(_base_of(repository, config.base), allows_pickle=config.allow_pickle)
-    if is_adapter(base):
+    if base.is_adapter:
         raise BlockedError(
             f"{repository} is an adapter whose base, {base}, is an adapter, too. Name the model below both with "
             "base=ORG/NAME if that is what it was trained on, or check a merged copy."
         )
-    hub.check_safety(base)
-    return Loadable(repository, base)
+    return Loadable(repository, _checked(base))
 
 
 def fetched(loadable: Loadable) -> Loadable:
@@ -67,7 +66,7 @@ def subject_of(loadable: Loadable) -> Subject:
     digests, laid_over = hub.digests(repository), None
     if base is not None:
         digests |= {f"base_{name}": digest for name, digest in hub.digests(base).items()}
-        laid_over = Base(reference_to(base), base.revision, base.folder, hub.loaded_files(base))
+        laid_over = Base(reference_to(base), base.folder, hub.loaded_files(base))
     return Subject(
         repository.model,
         repository.revision,
@@ -83,6 +82,22 @@ def reference_to(repository: hub.ModelRepository) -> str:
     if repository.is_local:
         return str(repository.folder.resolve())
     return f"{repository.model}@{repository.revision}"
+
+
+def _checked(repository: hub.ModelRepository) -> hub.ModelRepository:
+    """The repository, if it passes the gate. A refusal of pickles names the Hub's own conversion where there is one."""
+    try:
+        hub.check_safety(repository)
+    except BlockedError as error:
+        converted = None
+        if has_only_pickles(repository) and not repository.is_local:
+            converted = converted_revision(repository.model, repository.revision)
+        if converted is None:
+            raise
+        raise BlockedError(
+            f"{error} The Hub holds a conversion of these very files: {repository.model}@{converted}."
+        ) from error
+    return repository
 
 
 def _base_of(repository: hub.ModelRepository, given: str | None) -> hub.ModelRepository:

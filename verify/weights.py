@@ -1,14 +1,18 @@
-"""Which files hold the weights of a model, and whether they are what they say: safetensors, whole, inside."""
+"""Which files hold the weights of a model, and whether they are what they say: whole, inside, and no code."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from verify import adapters
 from verify.errors import BlockedError, HubError
+from verify.pickles import tensors_in
 from verify.repository import ModelRepository, few, json_object, json_value, matches, not_cached
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
 MODULES = "modules.json"
 
 _OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.safetensors")
@@ -18,13 +22,20 @@ _LFS_POINTER = b"version https://git-lfs"
 def weight_files(repository: ModelRepository) -> tuple[str, ...]:
     """Return the names of the weight files that ``from_pretrained`` loads, sorted: one file, or the index's shards.
 
-    They lie in the root, or in the folder that modules.json (sentence-transformers) gives for the transformer.
+    They lie in the root, or in the folder that modules.json (sentence-transformers) gives for the transformer. Pickles
+    are among them only where the repository allows that and has nothing else.
 
     Raises:
         BlockedError: there are none, or they are not safetensors files inside the repository.
         HubError: none is known and the Hub could not be reached, or a JSON file is damaged.
 
     """
+    if repository.is_adapter:
+        names = (adapters.WEIGHTS, *([adapters.PICKLE] if repository.allows_pickle else []))
+        found = next((name for name in names if name in repository.files), None)
+        if found is None:
+            raise _no_weights(repository, None)
+        return (found,)
     if not {WEIGHTS, WEIGHTS_INDEX, "config.json"} & {*repository.files}:
         for folder in module_folders(repository)[:1]:
             return _weight_files(repository, f"{folder}/")
@@ -60,15 +71,18 @@ def _weight_files(repository: ModelRepository, place: str) -> tuple[str, ...]:
     single = named if isinstance(named, str) else WEIGHTS if named is None else str(named)
     if named is None and place + WEIGHTS not in repository.files:
         single = WEIGHTS_INDEX
+    if named is None and repository.allows_pickle and place + single not in repository.files:
+        single = PICKLE if place + PICKLE in repository.files else PICKLE_INDEX
     name = place + single
     if name not in repository.files:
         raise _no_weights(repository, named)
     if not name.endswith(".index.json"):
-        return (_checked_name(repository, name, f"{place}config.json"),)
+        return (name if single == PICKLE else _checked_name(repository, name, f"{place}config.json"),)
     shards = json_object(repository, name).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise BlockedError(f"{repository}: {name} holds no weight_map. Save the weights again with save_pretrained.")
-    own = {_checked_name(repository, shard, name) for shard in shards.values()}
+    ending = ".bin" if single == PICKLE_INDEX else ".safetensors"
+    own = {_checked_name(repository, shard, name, ending) for shard in shards.values()}
     names = tuple(sorted(place + shard for shard in own))
     missing = [shard for shard in names if shard not in repository.files]
     if missing and not repository.listed:
@@ -81,14 +95,44 @@ def _weight_files(repository: ModelRepository, place: str) -> tuple[str, ...]:
     return names
 
 
-def _checked_name(repository: ModelRepository, name: object, source: str) -> str:
-    """Accept only the plain relative name of a safetensors file."""
-    if isinstance(name, str) and name.endswith(".safetensors") and "\\" not in name and ":" not in name:
+def is_pickle(name: str) -> bool:
+    return name.endswith(".bin")
+
+
+def safe_name(name: str) -> str:
+    """The name under which `transformers` looks for the safetensors copy of a pickle; any other name stays."""
+    folder, slash, file = name.rpartition("/")
+    known = {PICKLE: WEIGHTS, PICKLE_INDEX: WEIGHTS_INDEX}
+    return folder + slash + known.get(file, file.removesuffix(".bin") + ".safetensors" if is_pickle(file) else file)
+
+
+def has_only_pickles(repository: ModelRepository) -> bool:
+    """Whether the weights are refused for being pickles, which ``allow_pickle=true`` would load."""
+    single, index = (adapters.PICKLE,) * 2 if repository.is_adapter else (PICKLE, PICKLE_INDEX)
+    held = {name.rpartition("/")[2] for name in repository.files}
+    return not repository.allows_pickle and not {WEIGHTS, WEIGHTS_INDEX} & held and bool({single, index} & held)
+
+
+def check_pickle(repository: ModelRepository, path: Path) -> None:
+    """Refuse a pickle that is no flat mapping of names to plain tensors, or whose bytes are not here; runs nothing."""
+    try:
+        with path.open("rb") as file:
+            _refuse_pointer(repository, path, file.read(len(_LFS_POINTER)))
+            tensors_in(file, f"{repository}: {path.name}")
+    except OSError as error:
+        raise HubError(
+            f"{repository}: {path.name} cannot be read: {error}. Check the file and its permissions."
+        ) from error
+
+
+def _checked_name(repository: ModelRepository, name: object, source: str, ending: str = ".safetensors") -> str:
+    """Accept only the plain relative name of a weight file."""
+    if isinstance(name, str) and name.endswith(ending) and "\\" not in name and ":" not in name:
         path = PurePosixPath(name)
         if not path.is_absolute() and ".." not in path.parts and str(path) == name:
             return name
     raise BlockedError(
-        f"{repository}: {source} names {str(name)[:80]!r} as a weight file. Only safetensors files inside the "
+        f"{repository}: {source} names {str(name)[:80]!r} as a weight file. Only {ending[1:]} files inside the "
         "repository are loaded. Save the weights again with save_pretrained and check that folder."
     )
 
@@ -99,11 +143,7 @@ def check_safetensors(repository: ModelRepository, path: Path) -> None:
 
     try:
         with path.open("rb") as file:
-            is_pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
-        if is_pointer:
-            raise BlockedError(
-                f"{repository}: {path.name} is a Git LFS pointer, not the weights. Run 'git lfs pull' in the folder."
-            )
+            _refuse_pointer(repository, path, file.read(len(_LFS_POINTER)))
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
@@ -115,6 +155,13 @@ def check_safetensors(repository: ModelRepository, path: Path) -> None:
         raise HubError(
             f"{repository}: {path.name} cannot be read: {error}. Check the file and its permissions."
         ) from error
+
+
+def _refuse_pointer(repository: ModelRepository, path: Path, start: bytes) -> None:
+    if start == _LFS_POINTER:
+        raise BlockedError(
+            f"{repository}: {path.name} is a Git LFS pointer, not the weights. Run 'git lfs pull' in the folder."
+        )
 
 
 def _no_weights(repository: ModelRepository, named: object) -> BlockedError | HubError:
@@ -136,8 +183,13 @@ def _no_weights(repository: ModelRepository, named: object) -> BlockedError | Hu
             f"{repository} holds safetensors files ({few(others)}), but neither {WEIGHTS} nor {WEIGHTS_INDEX}, the "
             "names that transformers loads. Save the weights again with save_pretrained and check that folder."
         )
+    if has_only_pickles(repository):
+        return BlockedError(
+            f"{repository} holds its weights only as pickles ({few(others)}), which can run any code when "
+            "opened. allow_pickle=true loads them, by weights_only and once they are known to hold only tensors. "
+            "Or convert a copy that you trust with save_pretrained and check that folder."
+        )
     return BlockedError(
-        f"{repository} holds its weights only in other formats ({few(others)}); these are refused, because loading a "
-        "pickle can run any code. Ask the author to convert them to safetensors (if a pull request on the Hub does so, "
-        "check ORG/MODEL@refs/pr/NUMBER), or convert a copy that you trust with save_pretrained and check that folder."
+        f"{repository} holds its weights only in formats that are refused ({few(others)}). Ask the author to convert "
+        "them to safetensors, or convert a copy that you trust with save_pretrained and check that folder."
     )

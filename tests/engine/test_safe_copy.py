@@ -16,7 +16,14 @@ from verify.engine.safe_copy import require_torch, safe_copy
 from verify.errors import BlockedError, EngineError, StoreError
 
 TIED = torch.randn(7, 5)
-STATE = {"a": TIED, "b": TIED, "slice": TIED[2:4], "turned": TIED.T, "half": torch.ones(3).half(), "id": torch.ones(2, 2).long()}
+STATE = {
+    "a": TIED,
+    "b": TIED,
+    "slice": TIED[2:4],
+    "turned": TIED.T,
+    "half": torch.ones(3).half(),
+    "id": torch.ones(2, 2).long(),
+}
 
 
 @pytest.fixture

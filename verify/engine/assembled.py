@@ -31,7 +31,7 @@ def assembled(job: Job) -> str:
     if job.base_folder is not None:
         base = view_of(job.base_folder, job.base_files)
         return _linked(own, base, _laid_over(own, job.files, base, job.base_files))
-    if any(map(is_pickle, job.files)):
+    if any(map(_is_pickled, job.files)):
         return _linked(own, own, {name: Path(own) / name for name in job.files})
     return own
 
@@ -42,6 +42,10 @@ def _laid_over(own: str, files: Sequence[str], base: str, base_files: Sequence[s
     from_base = [name for name in base_files if not (from_own and is_processor(name))]
     found = {name: Path(base) / name for name in from_base} | {name: Path(own) / name for name in from_own}
     return found | {f"{ADAPTER}/{name}": Path(own) / name for name in files if name not in from_own}
+
+
+def _is_pickled(name: str) -> bool:
+    return is_pickle(name) and not is_processor(name)
 
 
 def _is_vocabulary(name: str) -> bool:
@@ -55,12 +59,12 @@ def _linked(own: str, base: str, sources: Mapping[str, Path]) -> str:
         return str(whole)
     part = whole.with_name("part")
     for name, source in sources.items():
-        target = part / safe_name(name)
+        target = part / (name if is_processor(name) else safe_name(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.name != Path(name).name and name.endswith(PICKLE_INDEX):
             target.write_text(_renamed(source), encoding="utf-8")
         else:
-            target.symlink_to(safe_copy(source) if is_pickle(name) else source)
+            target.symlink_to(safe_copy(source) if _is_pickled(name) else source)
     part.replace(whole)
     return str(whole)
 

@@ -44,6 +44,7 @@ class Job:
     (device number, cpu or disk → a size such as 20GiB). ``first`` loads only that many rows of the split, to try a task
     out. ``files`` are the names of all files of ``model_folder`` that may be opened, which the key of the predictions
     covers (:func:`verify.loaded.loaded_files`); none stands for the whole folder of a model made here.
+    ``base_folder`` and ``base_files`` are the same of the model that an adapter is laid over.
     """
 
     model_folder: str
@@ -69,6 +70,8 @@ class Job:
     may_stop: bool = False
     first: int | None = None
     files: tuple[str, ...] = ()
+    base_folder: str | None = None
+    base_files: tuple[str, ...] = ()
 
 
 def jobs_to_json(jobs: Sequence[Job]) -> str:

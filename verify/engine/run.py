@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.engine.adaptive import notes_on, recorded, run_adaptive
+from verify.engine.assembled import assembled
 from verify.engine.device import accelerator_for, is_out_of_memory
 from verify.engine.job import Emit, Job, Prepared, module_of
 from verify.engine.loop import Loop
 from verify.engine.plan import complete_prefix, example_order
-from verify.engine.view import view_of
 from verify.errors import EngineError, StoreError
 from verify.store import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import Examples, load_examples
@@ -60,7 +60,7 @@ def ready(job: Job, emit: Emit) -> Ready:
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
     """Load the model and make the inputs of ``rows`` ready, by the module of the task's kind."""
     kind = importlib.import_module(f"verify.engine.{module_of(job.task.kind)}")
-    job = replace(job, model_folder=view_of(job.model_folder, job.files))
+    job = replace(job, model_folder=assembled(job))
     prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
     return prepared
 

@@ -10,8 +10,9 @@ import hashlib
 import logging
 import os
 import tempfile
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock
 
@@ -78,7 +79,7 @@ def _sound(folder: Path, digest: str) -> Path | None:
     return None
 
 
-def _made(pickle: IO[bytes], name: str, digest: str, folder: Path) -> Path:
+def _made(pickle: BufferedReader, name: str, digest: str, folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
@@ -101,7 +102,7 @@ def _made(pickle: IO[bytes], name: str, digest: str, folder: Path) -> Path:
     return copy
 
 
-def _loaded(file: IO[bytes], name: str, expected: dict[str, Tensor]) -> dict[str, Any]:
+def _loaded(file: BufferedReader, name: str, expected: dict[str, Tensor]) -> dict[str, Any]:
     """The tensors of a checkpoint, each in memory of its own, as they were ``expected``."""
     import torch
 

@@ -27,6 +27,7 @@ from verify.probes.probe import Probe, Variant, inputs_cut
 from verify.probes.registry import PROBES
 from verify.probes.screening import Outlook, outlook
 from verify.store import PROBE, RunFolder
+from verify.subject import fetched, gated, subject_of
 from verify.tasks.kinds import settings_of
 from verify.types import Measurement
 
@@ -203,10 +204,5 @@ def _subject(subject: Subject, variant: Variant) -> Subject:
     """The model to measure: that of the case, or an earlier revision of it, which is fetched."""
     if variant.revision is None:
         return subject
-    repository = hub.resolve(f"{subject.model}@{variant.revision}")
-    hub.check_safety(repository)
-    repository = hub.fetch_weights(repository)
-    hub.check_safety(repository)
-    return Subject(
-        repository.model, repository.revision, repository.folder, hub.digests(repository), hub.loaded_files(repository)
-    )
+    config = replace(variant.config, base=subject.base.reference if subject.base else None)
+    return subject_of(fetched(gated(hub.resolve(f"{subject.model}@{variant.revision}"), config)))

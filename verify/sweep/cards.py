@@ -26,11 +26,13 @@ from verify.content import content_key
 from verify.engine.launch import default_threads
 from verify.errors import UsageError, VerifyError
 from verify.safety import TEXT_LIMIT
+from verify.subject import Loadable, gated
 from verify.sweep.cost import DTYPE_BYTES, Size, size_of
 from verify.sweep.suite import Reference
 from verify.tasks.registry import Registry
 from verify.verbs.checking import Key, cells_of
 from verify.verbs.claims import resolved_claims
+from verify.weights import is_pickle
 
 FEW = 200
 """So many models or fewer are read by this process alone: others take longer to start."""
@@ -178,14 +180,15 @@ def _card(reference: Reference, repository: hub.ModelRepository, config: VerifyC
     model, revision, only = repository.model, repository.revision, reference.tasks
     resolved = resolved_claims(hub.texts(repository), model, revision, config, registry, only)
     cells = cells_of(resolved, [registry[name] for name in only or ()], config)
-    size, weights, download, dtype = None, 0, 0, "float32"
+    size, weights, download, dtype, content = None, 0, 0, "float32", _content(repository)
     with contextlib.suppress(VerifyError):  # the check itself says what keeps a model from being loaded
-        hub.check_safety(repository)
-        size, weights, download, dtype = _sized(repository)
+        loadable = gated(repository, config)
+        size, weights, download, dtype = _sized(loadable)
+        content = content_key([_content(part) for part in loadable.parts]) if loadable.base else content
     return Card(
         reference,
         model,
-        _content(repository),
+        content,
         tuple(cells),
         len(resolved.claims),
         len(resolved.impossible),
@@ -210,16 +213,19 @@ def _content(repository: hub.ModelRepository) -> str:
     return content_key(listing)
 
 
-def _sized(repository: hub.ModelRepository) -> tuple[Size, int, int, str]:
-    """The size of a model, the bytes of its weights and of what must be fetched of them, and the checkpoint's dtype."""
-    config = _configuration(repository)
+def _sized(loadable: Loadable) -> tuple[Size, int, int, str]:
+    """The size of a model, the bytes of its weights and of what must be fetched of them, and the checkpoint's dtype.
+
+    The weights of an adapter count with its base's.
+    """
+    config = _configuration(loadable.parts[-1])
     dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
     parameters = weights = download = 0
-    for name in hub.weight_files(repository):
+    for repository, name in ((part, name) for part in loadable.parts for name in hub.weight_files(part)):
         file = repository.folder / name
         if file.is_file():
             weights += file.stat().st_size
-            parameters += _parameters(file)
+            parameters += file.stat().st_size // DTYPE_BYTES.get(dtype, 4) if is_pickle(name) else _parameters(file)
         else:
             size = repository.sizes.get(name, 0)
             weights, download = weights + size, download + size

@@ -18,7 +18,9 @@ from verify.engine.job import Emit
 from verify.errors import HubError, UsageError, VerifyError
 from verify.measure import Cell, RunJobs, Subject, check_metrics, measure, must_run
 from verify.record import Conditions, read_record, recorded, write_record
+from verify.repository import Base
 from verify.store import slug
+from verify.subject import Loadable, fetched, gated, reference_to, subject_of
 from verify.tasks.registry import Registry
 from verify.tasks.resolve import Resolved
 from verify.types import Measurement, TaskSpec
@@ -66,18 +68,11 @@ def open_model(reference: str, config: VerifyConfig, registry: Registry, only: S
     if not cells:
         return Opened(repository, resolved, cells)
     try:
-        hub.check_safety(repository)
-        subject = _measured_before(repository, config)
+        loadable = gated(repository, config)
+        subject = _measured_before(loadable, config)
         if subject is None or _must_run(subject, cells, resolved, config):
-            repository = hub.fetch_weights(repository)
-            hub.check_safety(repository)
-            subject = Subject(
-                repository.model,
-                repository.revision,
-                repository.folder,
-                hub.digests(repository),
-                hub.loaded_files(repository),
-            )
+            loadable = fetched(loadable)
+            repository, subject = loadable.repository, subject_of(loadable)
     except VerifyError as error:
         return Opened(repository, resolved, cells, failure=error)
     return Opened(repository, resolved, cells, subject)
@@ -112,12 +107,13 @@ def check_opened(
         cells,
         folder,
         model=model,
-        reference=str(repository.folder.resolve()) if repository.is_local else f"{model}@{revision}",
+        reference=reference_to(repository),
         revision=revision,
         digests=subject.digests if subject else {},
         retry=retry,
         policy=config.policy.name,
         conditions=_conditions(config),
+        base=subject.base.reference if subject and subject.base else None,
     )
     write_record(folder, record)
     return Outcome(model, revision, verdicts, measurements_of(results), resolved.findings)
@@ -145,9 +141,10 @@ def data_revision(task: TaskSpec, config: VerifyConfig) -> str | None:
     return revision if task.dataset.data_files is not None else hub.dataset_revision(task.dataset.path, revision)
 
 
-def _measured_before(repository: hub.ModelRepository, config: VerifyConfig) -> Subject | None:
-    """The model as the last check of the same commit identified it; None where there was none."""
-    if repository.revision is None:
+def _measured_before(loadable: Loadable, config: VerifyConfig) -> Subject | None:
+    """The model as the last check of the same commits identified it; None where there was none."""
+    repository = loadable.repository
+    if any(part.revision is None for part in loadable.parts):
         return None
     try:
         record = read_record(Path(config.results) / slug(repository.model))
@@ -155,7 +152,10 @@ def _measured_before(repository: hub.ModelRepository, config: VerifyConfig) -> S
         return None
     if (record.model, record.revision) != (repository.model, repository.revision) or not record.digests:
         return None
-    return Subject(repository.model, repository.revision, repository.folder, record.digests)
+    base = Base(reference_to(loadable.base), loadable.base.folder) if loadable.base else None
+    if record.base != (base.reference if base else None):
+        return None
+    return Subject(repository.model, repository.revision, repository.folder, record.digests, base=base)
 
 
 def _must_run(subject: Subject, cells: Mapping[Key, TaskSpec], resolved: Resolved, config: VerifyConfig) -> bool:

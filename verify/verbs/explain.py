@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -62,7 +63,7 @@ def _rerun(stored: Stored, differing: Mapping[Key, Case], config: VerifyConfig, 
     from verify.probes.trials import paid_trials
     from verify.report.progress import ProgressView
 
-    subject, config = _subject(stored), rerun_config(stored, config)
+    subject, config = _subject(stored, config), rerun_config(stored, config)
     for case in differing.values():
         with ProgressView([f"{subject.model} on {case.task.name}"], err) as view:
             attempts = paid_trials(subject, case, config, config.budget or MINUTES, view.emit)
@@ -72,22 +73,20 @@ def _rerun(stored: Stored, differing: Mapping[Key, Case], config: VerifyConfig, 
         keep(case, [attempt.paid for attempt in attempts])
 
 
-def _subject(stored: Stored) -> Subject:
-    """The model of a record. Raises a VerifyError if it is gone, is refused, or is not what it was."""
+def _subject(stored: Stored, config: VerifyConfig) -> Subject:
+    """The model of a record, on its base. Raises a VerifyError if it is gone, is refused, or is not what it was."""
     from verify import hub
+    from verify.subject import fetched, gated, subject_of
 
     record = stored.record
-    repository = hub.resolve(record.reference)
-    hub.check_safety(repository)
-    repository = hub.fetch_weights(repository)
-    hub.check_safety(repository)
-    digests = hub.digests(repository)
-    if digests != record.digests:
+    given = replace(config, base=config.base or record.base)
+    subject = replace(subject_of(fetched(gated(hub.resolve(record.reference), given))), model=record.model)
+    if subject.digests != record.digests:
         raise StoreError(
             f"The files of {record.reference} are not those that were measured, so a rerun would say nothing about "
             f"them. Check the model again first: {record.retry}"
         )
-    return Subject(record.model, record.revision, repository.folder, digests, hub.loaded_files(repository))
+    return subject
 
 
 def _show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) -> None:

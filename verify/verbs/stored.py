@@ -14,6 +14,7 @@ from verify.errors import StoreError, UsageError, VerifyError
 from verify.measure import Cell as Measured
 from verify.measure import Subject, check_metrics, rescore
 from verify.record import FILE, Cell, Record, failure, read_record, rooted
+from verify.repository import Base
 from verify.store import RunFolder
 from verify.tasks.kinds import inference_settings
 from verify.tasks.registry import load_registry
@@ -116,7 +117,8 @@ def measured_again(stored: Stored, config: VerifyConfig) -> Again:
             f"The policy {config.policy.name} asks that {config.policy.probe_share:.0%} of the examples run a second "
             f"time; {record.conditions.probe_share:.0%} did. For more: verify check with this policy."
         )
-    subject = Subject(record.model, record.revision, Path(record.reference), record.digests)
+    base = Base(record.base, Path(record.base)) if record.base else None
+    subject = Subject(record.model, record.revision, Path(record.reference), record.digests, base=base)
     results: dict[tuple[str, str], Measurement | VerifyError] = {}
     for cell in record.cells:
         task = tasks[cell.task]
