@@ -88,20 +88,23 @@ def tensors_in(file: IO[bytes], name: str) -> dict[str, Tensor]:
 
     """
     try:
-        size = file.seek(0, 2)
-        file.seek(0)
-        start = file.read(512)
-        found, stored = _archive(file, size) if start.startswith(_ZIP) else _sequence(file, size, start)
-        tensors = _flat(found, stored)
-        held = sum(tensor.size for tensor in tensors.values())
-        if held > COPIES * size + SLACK:
-            raise _RefusedError(f"its tensors would take {held} bytes, and the file has {size}")
+        return _read(file)
     except _RefusedError as error:
         raise BlockedError(
             f"{name} is a pickle that is not loaded: {error}. Only a flat mapping of names to plain tensors is, as "
             "torch.save(model.state_dict(), …) writes it. Convert a copy that you trust with save_pretrained, which "
             "writes safetensors, and check that folder."
         ) from error
+
+
+def _read(file: IO[bytes]) -> dict[str, Tensor]:
+    size = file.seek(0, 2)
+    file.seek(0)
+    start = file.read(512)
+    tensors = _flat(*(_archive(file, size) if start.startswith(_ZIP) else _sequence(file, size, start)))
+    held = sum(tensor.size for tensor in tensors.values())
+    if held > COPIES * size + SLACK:
+        raise _RefusedError(f"its tensors would take {held} bytes, and the file has {size}")
     return tensors
 
 

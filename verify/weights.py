@@ -187,7 +187,7 @@ def _no_weights(repository: ModelRepository, named: object) -> BlockedError | Hu
         return BlockedError(
             f"{repository} holds its weights only as pickles ({few(others)}), which can run any code when "
             "opened. allow_pickle=true loads them, by weights_only and once they are known to hold only tensors. "
-            "Or convert a copy that you trust with save_pretrained and check that folder."
+            "Or convert them to safetensors: save_pretrained of a copy that you trust, and check that folder."
         )
     return BlockedError(
         f"{repository} holds its weights only in formats that are refused ({few(others)}). Ask the author to convert "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -50,7 +49,7 @@ def test_a_copy_holds_every_tensor_to_the_bit(cache, tmp_path, legacy):
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)
     assert copy.parent == cache
-    assert os.listdir(tmp_path / "model") == ["pytorch_model.bin"]
+    assert [one.name for one in (tmp_path / "model").iterdir()] == ["pytorch_model.bin"]
 
 
 def test_a_pickle_is_opened_once(cache, tmp_path, monkeypatch):
