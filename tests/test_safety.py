@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hub_calls import WEIGHTS, ask, local_model, refusal, write_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pickle_making import saved
 from safetensors.numpy import save
 
 from verify import hub
@@ -34,7 +37,7 @@ class TestSafety:
     def test_other_formats(self, tmp_path, name):
         repository = local_model(tmp_path, **{name: b"\x80\x04."})
         (tmp_path / "model.safetensors").unlink()
-        with pytest.raises(BlockedError, match=r"convert them to safetensors") as caught:
+        with pytest.raises(BlockedError, match=r"onvert them to safetensors") as caught:
             hub.check_safety(hub.resolve(str(repository.folder)))
         assert name in str(caught.value)
 
@@ -50,9 +53,37 @@ class TestSafety:
         with pytest.raises(BlockedError, match="names that transformers loads"):
             hub.check_safety(hub.resolve(str(tmp_path)))
 
-    def test_an_adapter(self, tmp_path):
+    def test_an_adapter_whose_settings_are_not_understood(self, tmp_path):
         with pytest.raises(BlockedError, match="Merge it"):
             hub.check_safety(local_model(tmp_path, **{"adapter_config.json": "{}"}))
+
+    def test_pickles_are_loaded_only_where_that_is_allowed_and_nothing_else_is_there(self, tmp_path):
+        sound = saved({"weight": torch.ones(2)})
+        both = local_model(tmp_path / "both", **{"pytorch_model.bin": sound})
+        alone = write_model(tmp_path / "alone", **{"pytorch_model.bin": sound})
+        (alone / "model.safetensors").unlink()
+        refused = hub.resolve(str(alone))
+        allowed = replace(refused, allows_pickle=True)
+
+        assert hub.weight_files(replace(both, allows_pickle=True)) == ("model.safetensors",)
+        assert hub.weight_files(allowed) == ("pytorch_model.bin",)
+        hub.check_safety(allowed)
+        with pytest.raises(BlockedError, match="allow_pickle=true"):
+            hub.check_safety(refused)
+        before = hub.digests(allowed)
+        (alone / "pytorch_model.bin").write_bytes(saved({"weight": torch.zeros(2)}))
+        assert hub.digests(allowed)["weights"] != before["weights"]
+        (alone / "pytorch_model.bin").write_bytes(saved(torch.nn.Linear(1, 1)))
+        with pytest.raises(BlockedError, match="is a pickle that is not loaded"):
+            hub.check_safety(allowed)
+
+    @pytest.mark.parametrize("shard", ["../x.bin", "/x.bin", "x.safetensors", "x.pt"])
+    def test_an_index_of_pickles_names_pickles_inside(self, tmp_path, shard):
+        files = {"pytorch_model.bin.index.json": json.dumps({"weight_map": {"weight": shard}}), "x.safetensors": b""}
+        write_model(tmp_path / "model", **files)
+        (tmp_path / "model/model.safetensors").unlink()
+        with pytest.raises(BlockedError, match="Only bin files inside"):
+            hub.check_safety(replace(hub.resolve(str(tmp_path / "model")), allows_pickle=True))
 
     def test_weights_of_a_hub_model_are_judged_before_they_are_downloaded(self, loopback_hub, environment, tiny_model):
         (tiny_model / "model.safetensors").rename(tiny_model / "pytorch_model.bin")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import json
 import shutil
 
@@ -113,8 +113,7 @@ def test_a_module_that_the_settings_name_is_not_imported(place, adapter, tmp_pat
     payload = tmp_path / "fired"
     monkeypatch.setenv("VERIFY_PAYLOAD", str(payload))
     monkeypatch.syspath_prepend(place.folder)
-    with contextlib.suppress(Exception):
-        peft.PeftModel.from_pretrained(place.model(), model)
+    importlib.import_module("payload_module")  # as PEFT does where the settings name a module that it trusts
     assert payload.exists()
     payload.unlink()
 
