@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+import transformers
 from builders import bert, sentences
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
@@ -155,3 +156,47 @@ def test_a_rank_beyond_the_weights_is_refused_before_anything_is_made(adapter):
 
     with pytest.raises(BlockedError, match="states a rank that none of its weights has"):
         loaded(folder)
+
+
+def tiny(kind, folder):
+    """A small model of another architecture, its Auto class, and inputs."""
+    torch.manual_seed(0)
+    ids = torch.arange(1, 9)[None]
+    if kind == "causal":  # whose layers hold their weights transposed
+        config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)
+        model, auto, inputs = transformers.GPT2LMHeadModel(config), transformers.AutoModelForCausalLM, {}
+    elif kind == "sequence-to-sequence":
+        config = transformers.T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+        model, auto = transformers.T5ForConditionalGeneration(config), transformers.AutoModelForSeq2SeqLM
+        inputs = {"decoder_input_ids": ids}
+    else:
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        config = transformers.BertConfig(vocab_size=50, num_labels=5, **sizes)
+        model = transformers.BertForTokenClassification(config)
+        auto, inputs = transformers.AutoModelForTokenClassification, {}
+    model.save_pretrained(folder)
+    return model, auto, {"input_ids": ids, **inputs}
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "targets"),
+    [
+        ("causal", "CAUSAL_LM", ["c_attn"]),
+        ("sequence-to-sequence", "SEQ_2_SEQ_LM", ["q", "v"]),
+        ("tokens", "TOKEN_CLS", ["query"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_other_heads_than_that_of_a_text_classifier(tmp_path, kind, task, targets):
+    model, auto, inputs = tiny(kind, tmp_path)
+    adapted = peft.get_peft_model(model, peft.LoraConfig(task_type=task, target_modules=targets))
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+        expected = adapted.eval()(**inputs).logits
+    adapted.save_pretrained(tmp_path / ADAPTER)
+
+    with torch.inference_mode():
+        found = load_model(auto, str(tmp_path), "float32")(**inputs).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
