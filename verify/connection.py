@@ -3,7 +3,7 @@
 ``huggingface_hub`` itself repeats file requests (408, 429 and 5xx on HEAD, 408 and 429 on GET, five times) and resumes
 cut downloads. It does not repeat repository look-ups, nor a file whose GET meets a 5xx or a reset connection; it waits
 as long as a Retry-After header asks, look-ups have no time-out, and where a server ignores Range, a cut download starts
-over without end. This module fills those gaps.
+over without end. This module fills those gaps; :mod:`verify.hub_client` bounds the replies themselves.
 
 The environment variable ``VERIFY_HUB_MAX_WAIT`` (seconds, 120 by default) bounds every wait before a retry.
 """
@@ -15,15 +15,17 @@ import logging
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from verify.errors import HubError, VerifyError
+from verify.replies import is_own
 
 if TYPE_CHECKING:
     import httpx2
+
+    from verify.hub_client import Ledger
 
 RETRIES = 4
 TIMEOUT = 20.0  # seconds of silence
@@ -38,11 +40,14 @@ def patiently(call: Callable[[], _T], statuses: frozenset[int]) -> _T:
     """Run ``call``, and again, at most ``RETRIES`` times, after a broken connection or one of the HTTP ``statuses``.
 
     Waits 1, 2, 4 … seconds or what the server's Retry-After asks, but never longer than ``VERIFY_HUB_MAX_WAIT``. The
-    last failure is raised as it is.
+    last failure is raised as it is. A server that stays silent is asked no longer than for ``VERIFY_HUB_PATIENCE``.
     """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
+    from verify.hub_client import patience
+
+    silent = 0.0
     for attempt in range(RETRIES + 1):
         bound_session()
         wait: float | None = None
@@ -56,6 +61,9 @@ def patiently(call: Callable[[], _T], statuses: frozenset[int]) -> _T:
         except httpx2.TransportError as error:
             # No connection at all mostly means no network: the local cache should answer without delay.
             if isinstance(error, httpx2.ConnectError | httpx2.ProxyError) or attempt == RETRIES:
+                raise
+            silent += TIMEOUT if isinstance(error, httpx2.TimeoutException) else 0.0
+            if silent >= patience():
                 raise
             cause = error
         wait = min(2.0**attempt if wait is None else wait, _max_wait())
@@ -167,37 +175,40 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return float(asked) if asked else None
 
 
-def bound_session() -> None:
-    """Bound what the client of huggingface_hub may do: silence, waits, and restarts of one download."""
-    from huggingface_hub import get_session
+def bound_session() -> Ledger:
+    """Bound what the client of huggingface_hub may do from now on, and begin to count for one question.
 
-    restarts: Counter[tuple[str, str]] = Counter()
+    Call it once in a process that loads data, too: `datasets` asks by the same client. Silence is bounded, waits before
+    retries, and all that :mod:`verify.hub_client` bounds. A mirror's files do not come through ``hf_xet``, whose
+    downloads nothing here can bound.
+    """
+    from huggingface_hub import constants, get_session, set_client_factory
 
-    def bound_request(request: httpx2.Request) -> None:
-        timeout = request.extensions.get("timeout") or {}
-        parts = ("connect", "read", "write", "pool")
-        request.extensions["timeout"] = {part: timeout.get(part) or TIMEOUT for part in parts}
-
-    def bound_response(response: httpx2.Response) -> None:
-        asked = _retry_after(response.headers)
-        if asked is not None:
-            response.headers.pop("ratelimit", None)
-            response.headers["Retry-After"] = str(int(min(asked, _max_wait())))
-        if response.request.method == "GET" and response.status_code in (200, 206):
-            place = (str(response.request.url), response.headers.get("Content-Range", ""))
-            restarts[place] += 1
-            if restarts[place] > RETRIES + 1:
-                raise HubError(
-                    f"The download of {response.request.url} broke {RETRIES + 1} times at the same place. No partial "
-                    "file was kept. Check the network and the proxy, then run again."
-                )
+    from verify.hub_client import BoundedClient, Ledger
 
     session = get_session()
-    kept = {
-        kind: [hook for hook in hooks if getattr(hook, "__module__", "") != __name__]
-        for kind, hooks in session.event_hooks.items()
-    }
-    session.event_hooks = {
-        "request": [*kept["request"], bound_request],
-        "response": [*kept["response"], bound_response],
-    }
+    if not isinstance(session, BoundedClient):
+        ledger, before = Ledger(), session.event_hooks["request"]
+        hooks = {"request": [*before, _bound_silence], "response": [_bound_wait]}
+        set_client_factory(lambda: BoundedClient(ledger, event_hooks=hooks, follow_redirects=True, timeout=TIMEOUT))
+        if not is_own(constants.ENDPOINT):
+            constants.HF_HUB_DISABLE_XET = True
+        session = get_session()
+        assert isinstance(session, BoundedClient)
+    session.ledger.begin()
+    return session.ledger
+
+
+def _bound_silence(request: httpx2.Request) -> None:
+    from verify.hub_client import patience
+
+    timeout = request.extensions.get("timeout") or {}
+    parts = ("connect", "read", "write", "pool")
+    request.extensions["timeout"] = {part: min(timeout.get(part) or TIMEOUT, patience()) for part in parts}
+
+
+def _bound_wait(response: httpx2.Response) -> None:
+    asked = _retry_after(response.headers)
+    if asked is not None:
+        response.headers.pop("ratelimit", None)
+        response.headers["Retry-After"] = str(int(min(asked, _max_wait())))

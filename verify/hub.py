@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from verify.connection import SERVER_ERRORS, TIMEOUT, TRANSIENT, explained, is_unreachable, patiently
+from verify.connection import SERVER_ERRORS, TIMEOUT, TRANSIENT, bound_session, explained, is_unreachable, patiently
 from verify.errors import HubError
 from verify.loaded import PROCESSOR_PATTERNS
+from verify.replies import require_distinct
 from verify.safety import (
     TEXT_LIMIT,
     ModelRepository,
@@ -105,7 +106,7 @@ def texts(repository: ModelRepository) -> dict[str, str]:
         try:
             if repository.is_local and leads_outside(repository.folder, path):
                 raise HubError(f"{repository}: {name} is a link that leads outside the folder. Replace it by a copy.")
-            if not path.exists() or path.stat().st_size > CARD_LIMIT:
+            if not path.is_file() or path.stat().st_size > CARD_LIMIT:
                 if name.endswith(".json"):
                     _log.warning("%s: %s is larger than %d MiB and is skipped", repository, name, CARD_LIMIT >> 20)
                     continue
@@ -290,13 +291,20 @@ def _listed(folder: Path) -> ModelRepository:
 
 
 def _on_hub(model: str, revision: str | None) -> ModelRepository:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, hf_hub_url
 
     def look_up() -> tuple[str, dict[str, int]]:
         info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT)
         if info.sha is None or not _COMMIT.fullmatch(info.sha):
             raise ValueError("the answer names no commit")
-        return info.sha, {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        told = {file.rfilename: file.size for file in info.siblings or ()}
+        for name, size in told.items():
+            if size is not None or _is_small_text(name):
+                bound = _limit(name) if size is None else size
+                announced[hf_hub_url(model, name, revision=info.sha)] = bound
+        return info.sha, {name: size or 0 for name, size in told.items()}
+
+    announced: dict[str, int] = {}
 
     with explained(f"the model {model}", revision):
         try:
@@ -305,6 +313,10 @@ def _on_hub(model: str, revision: str | None) -> ModelRepository:
             if not is_unreachable(error):
                 raise
             return _from_cache(model, revision, error)
+    ledger = bound_session()
+    for url, size in announced.items():
+        ledger.announce(url, size)
+    require_distinct([name for name in sizes if _is_small_text(name) or name.endswith(".safetensors")], sizes)
     wanted = [name for name, size in sizes.items() if _is_small_text(name) and size <= _limit(name)]
     folder = _download(model, commit, wanted)
     _remember_commit(model, revision, commit, "model")

@@ -1,11 +1,12 @@
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from verify.config import VerifyConfig
-from verify.errors import UsageError
+from verify.errors import HubError, UsageError
 from verify.verbs.claims import run
 
 CARD = "It achieves the following results on the evaluation set:\n- Loss: 0.2873\n- Accuracy: 0.9290\n"
@@ -85,3 +86,23 @@ def test_corrections_by_hand_are_applied_before_tasks_are_sought(model, tmp_path
     added = next(claim for claim in found if claim["literal"] == "0.9")
     assert (added["resolved_task"], added["resolved_split"]) == ("imdb", "test")
     assert [claim["reason"] for claim in found if claim["resolved_task"] is None]
+
+
+def test_a_card_that_leads_outside_its_folder_is_refused_and_the_others_are_read(model, tmp_path, capsys):
+    (tmp_path / "secret").write_text(CARD)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(HubError, match="outside the folder"):
+        run(str(linked), VerifyConfig(), as_json=True, as_jsonl=False)
+    assert run(str(tmp_path), VerifyConfig(), as_json=False, as_jsonl=True) == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in printed.out.splitlines()] == ["mine"]
+    assert "outside the folder" in printed.err
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_card_that_is_no_file_is_no_card(tmp_path, kind):
+    (os.mkfifo if kind == "pipe" else os.mkdir)(tmp_path / "README.md")
+    with pytest.raises(UsageError, match=r"README\.md"):
+        run(str(tmp_path), VerifyConfig(), as_json=True, as_jsonl=False)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.connection import bound_session
 from verify.errors import DataError, NotComparableError, VerifyError
 from verify.spelling import suggestion
 from verify.tasks.audio import storable_audio, undecoded
@@ -201,6 +202,7 @@ def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -
     import datasets
 
     datasets.disable_progress_bars()
+    bound_session()
     source = task.dataset
     on_hub = not is_local(task)
     files = dict(source.data_files) if source.data_files is not None else None

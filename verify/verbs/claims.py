@@ -13,7 +13,7 @@ from verify.claims.extract import read_claims
 from verify.claims.vocabulary import Vocabulary
 from verify.claims.vocabulary import load as load_vocabulary
 from verify.config import VerifyConfig
-from verify.errors import UsageError
+from verify.errors import HubError, UsageError
 from verify.report.claim_json import claim_entries, claims_object
 from verify.tasks.registry import Registry, load_registry
 from verify.tasks.resolve import Resolved, resolve_claims
@@ -97,15 +97,27 @@ def _repository(target: str) -> tuple[str, str | None, dict[str, str]]:
 def _cards(folder: Path) -> list[tuple[str, dict[str, str]]]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: --jsonl reads a folder of cards, NAME/{_CARD}.")
-    cards = [(child.name, files) for child in sorted(folder.iterdir()) if child.is_dir() and (files := _files(child))]
-    if not cards:
+    cards, is_refused = [], False
+    for child in sorted(folder.iterdir()):
+        try:
+            if child.is_dir() and (files := _files(child)):
+                cards.append((child.name, files))
+        except HubError as error:
+            is_refused = True
+            print(f"verify: {error}", file=sys.stderr)  # noqa: T201
+    if not cards and not is_refused:
         raise UsageError(f"No card found: --jsonl looks for {folder}/NAME/{_CARD}.")
     return cards
 
 
 def _files(folder: Path) -> dict[str, str]:
-    found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
-    return {path.relative_to(folder).as_posix(): _text(path) for path in sorted(found)}
+    """The texts of a model's folder, read as ``check`` reads them: a link that leads outside is a HubError."""
+    hub = importlib.import_module("verify.hub")
+    found = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file() or path.is_symlink()}
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
+    home = folder.resolve()
+    texts: dict[str, str] = hub.texts(hub.ModelRepository(home.name, None, home, tuple(names), is_local=True))
+    return texts
 
 
 def _text(path: Path) -> str:
