@@ -309,6 +309,7 @@ def _is_complete(one: _Pending, config: VerifyConfig, enough: Callable[[], bool]
 def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mapping[str, float]) -> Measurement:
     """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
     from verify.engine.adaptive import CALIBRATION
+    from verify.metrics.constant import constant_note
     from verify.metrics.flips import draft_budget, flip_budget
     from verify.metrics.registry import applicable, recorded_settings
     from verify.metrics.registry import measure as score_all
@@ -364,7 +365,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
             **seconds,
             **{name: info[name] for name in _KEPT if name in info},
         },
-        notes=(*info["notes"], *notes),
+        notes=(*info["notes"], *notes, *constant_note(predictions)),
     )
     selection = one.selection if len(rows) == len(order) else {**one.selection, "first": len(rows)}
     folder.write_measurement(selection, measurement)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from verify.engine.adaptive import notes_on, recorded, run_adaptive
 from verify.engine.device import accelerator_for, is_out_of_memory
 from verify.engine.job import Emit, Job, Prepared, module_of
+from verify.engine.load import notes_of, require_plausible
 from verify.engine.loop import Loop
 from verify.engine.plan import complete_prefix, example_order
 from verify.engine.view import view_of
@@ -61,6 +62,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: 
     """Load the model and make the inputs of ``rows`` ready, by the module of the task's kind."""
     kind = importlib.import_module(f"verify.engine.{module_of(job.task.kind)}")
     job = replace(job, model_folder=view_of(job.model_folder, job.files))
+    require_plausible(job.model_folder)
     prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
     return prepared
 
@@ -151,7 +153,7 @@ def _info(job: Job, prepared: Prepared, examples: Examples, accelerator: Any) ->
         "family": prepared.family,
         "population": len(examples),
         **prepared.info,
-        "notes": [*examples.notes, *how, *prepared.notes],
+        "notes": [*examples.notes, *how, *prepared.notes, *notes_of(prepared.model)],
         "preprocessing": prepared.settings,
         "dataset_fingerprint": getattr(examples.table, "_fingerprint", None),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
