@@ -83,14 +83,13 @@ _OF_OTHERS = (
     "base_model_name_or_path",
     "gguf_file",
     "init_inputs",
-    "attn_implementation",
-    "_attn_implementation",
-    "experts_implementation",
-    "_experts_implementation",
     "use_kernels",
     "kernel_config",
 )
 """Entries that name another repository, a file, or code of one; a load needs none of them."""
+
+_IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+"""Entries that name a way of computing: one of transformers' own, or as ORG/NAME code on the Hub."""
 
 
 def _inside(value: Any, name: str = "") -> Any:
@@ -102,7 +101,7 @@ def _inside(value: Any, name: str = "") -> Any:
 
 
 def _leads_out(key: str, value: Any) -> bool:
-    if key in _OF_OTHERS:
+    if key in _OF_OTHERS or (key.endswith(_IMPLEMENTATIONS) and "/" in json.dumps(value)):
         return True
     if not isinstance(value, str) or not (key.endswith(_PATHS) or key.endswith("_files")):
         return False
