@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import bert, sentences
-from engine.running import job_on
+from builders import bert, model_index, sentences, write_parquet, write_task
+from engine.running import job_on, predictions_of
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from hostile.harness import variants
+from hostile.harness import variants, verify
 from verify import hub
 from verify.engine.job import Job
 from verify.engine.load import forget
 from verify.engine.run import run
 from verify.engine.view import view_of
+from verify.engine.watch import watched
 from verify.errors import BlockedError, EngineError, HubError, VerifyError
+from verify.metrics.constant import constant_note
 from verify.store import RunFolder
 
 TEXTS = sentences(12)
@@ -35,7 +38,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def model(sound: Path, tmp_path: Path) -> Path:
+def model(sound: Path, tmp_path: Path) -> Iterator[Path]:
     yield Path(shutil.copytree(sound, tmp_path / "model"))
     forget()
 
@@ -125,6 +128,21 @@ class TestFilesOutside:
         (model / "config.json").unlink()
         with pytest.raises(EngineError, match="cannot be read any more"):
             view_of(str(model), files)
+
+    @variants("notes.json", "other.txt", "old.bin", "sub/config.json")
+    def test_a_file_beside_the_key_that_is_opened_after_all(self, model, variant):
+        (model / variant).parent.mkdir(exist_ok=True)
+        (model / variant).write_text("{}")
+        job = checked(model)
+        with watched(job.model_folder, job.files, job.run_folder):
+            view = view_of(job.model_folder, job.files)
+            AutoTokenizer.from_pretrained(view)
+            (model / "config.json").read_text()
+        with (
+            pytest.raises(EngineError, match="a file that the key of the predictions does not cover"),
+            watched(job.model_folder, job.files, job.run_folder),
+        ):
+            (model / variant).read_text()
 
 
 class TestDigests:
@@ -253,3 +271,42 @@ class TestNotes:
         save_file(weights, model / "model.safetensors", {"format": "pt"})
         (note,) = [note for note in ran(model) if "not used" in note]
         assert note.endswith("as is usual (cls.predictions.bias)")
+
+
+class TestConstantOutputs:
+    def constant(self, model: Path, value: float) -> tuple[str, ...]:
+        weights = load_file(model / "model.safetensors")
+        for name in ("classifier.weight", "classifier.bias"):
+            weights[name][:] = value if name.endswith("bias") else 0
+        save_file(weights, model / "model.safetensors", {"format": "pt"})
+        job = checked(model)
+        run(job, lambda event: None)
+        return constant_note(predictions_of(job))
+
+    @variants(0.0, 0.5)
+    def test_a_head_that_reads_nothing(self, model, variant):
+        (note,) = self.constant(model, variant)
+        assert note.startswith("the model gave the same output for each of the 12 examples (logits")
+
+    def test_a_sound_model_has_no_such_note(self, model):
+        job = checked(model)
+        run(job, lambda event: None)
+        assert constant_note(predictions_of(job)) == ()
+
+
+class TestVerdicts:
+    @variants(
+        ({"num_hidden_layers": 1}, "16 tensors of the checkpoint are not used"),
+        ({"num_labels": 10**8, "id2label": None, "label2id": None}, "num_labels = 100,000,000"),
+        ({"vocab_size": 60_000_000}, "vocab_size = 60,000,000"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers = 1,000,000"),
+    )
+    def test_on_the_screen_and_in_json_within_bounds(self, model, tmp_path, variant):
+        settings, words = variant
+        changed(model, "config.json", **settings)
+        file = write_parquet(tmp_path / "mine.parquet", {"t": TEXTS, "y": [0, 1] * 6})
+        tasks = write_task(tmp_path / "tasks", "mine", file, columns="{text: t, label: y}", more=f"labels: {LABELS}\n")
+        (model / "README.md").write_text(model_index({"accuracy": 0.5}, dataset="mine"))
+        found = verify("check", str(model), f"task_path=[{tasks}]", "--json", cwd=tmp_path).require_bounds()
+        assert words in found.out, found.err
+        assert words in " ".join(found.err.split())

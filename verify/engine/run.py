@@ -17,6 +17,7 @@ from verify.engine.load import notes_of, require_plausible
 from verify.engine.loop import Loop
 from verify.engine.plan import complete_prefix, example_order
 from verify.engine.view import view_of
+from verify.engine.watch import watched
 from verify.errors import EngineError, StoreError
 from verify.store import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import Examples, load_examples
@@ -61,9 +62,10 @@ def ready(job: Job, emit: Emit) -> Ready:
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
     """Load the model and make the inputs of ``rows`` ready, by the module of the task's kind."""
     kind = importlib.import_module(f"verify.engine.{module_of(job.task.kind)}")
-    job = replace(job, model_folder=view_of(job.model_folder, job.files))
-    require_plausible(job.model_folder)
-    prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
+    with watched(job.model_folder, job.files, job.run_folder):
+        job = replace(job, model_folder=view_of(job.model_folder, job.files))
+        require_plausible(job.model_folder)
+        prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
     return prepared
 
 

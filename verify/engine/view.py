@@ -16,6 +16,9 @@ from typing import Any
 
 from verify.errors import EngineError
 
+linked: set[str] = set()
+"""The files, with links followed, that views have led to: those that a load may open."""
+
 _views: dict[tuple[Any, ...], Path] = {}
 
 
@@ -52,6 +55,7 @@ def _made(root: Path, files: Sequence[str]) -> Path:
     for name in files:
         source, target = (root / name).resolve(strict=True), view / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        linked.add(str(source))
         text = _cleaned(source) if _holds_paths(name) else None
         if text is None:
             target.symlink_to(source)
