@@ -75,18 +75,7 @@ def resolve(reference: str) -> ModelRepository:
     if folder and holds_a_model(folder):
         return _local(folder)
     model, revision = _parse(reference)
-    return _on_hub(model, revision)
-
-
-def is_on_hub(name: str) -> bool:
-    """Whether a name can be that of a model on the Hub: ORG/NAME, or one of the old ones without an owner (gpt2)."""
-    return _is_repository_id(name if "/" in name else f"of/{name}")
-
-
-def on_hub(model: str, revision: str | None) -> ModelRepository:
-    """A model on the Hub, as :func:`resolve` gives it; a folder of that name is not looked at. Raises HubError."""
-    _check_revision(model, revision)
-    return _on_hub(model, revision)
+    return on_hub(model, revision)
 
 
 def texts(repository: ModelRepository) -> dict[str, str]:
@@ -290,7 +279,9 @@ def _listed(folder: Path) -> ModelRepository:
     return ModelRepository(folder.name, None, folder, tuple(sorted(files)), is_local=True)
 
 
-def _on_hub(model: str, revision: str | None) -> ModelRepository:
+def on_hub(model: str, revision: str | None) -> ModelRepository:
+    """A model on the Hub, as :func:`resolve` gives it; a folder of that name is not looked at. Raises HubError."""
+    _check_revision(model, revision)
     from huggingface_hub import HfApi, hf_hub_url
 
     def look_up() -> tuple[str, dict[str, int]]:

@@ -22,7 +22,7 @@ from verify.locking import locked
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
 from verify.predictions import LabelPredictions, Predictions, subset
-from verify.repository import Base
+from verify.repository import Base, laid_over
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import source_digest
 from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
@@ -313,6 +313,7 @@ def _is_complete(one: _Pending, config: VerifyConfig, enough: Callable[[], bool]
 def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mapping[str, float]) -> Measurement:
     """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
     from verify.engine.adaptive import CALIBRATION
+    from verify.metrics.constant import constant_note
     from verify.metrics.flips import draft_budget, flip_budget
     from verify.metrics.registry import applicable, recorded_settings
     from verify.metrics.registry import measure as score_all
@@ -369,11 +370,7 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
             **seconds,
             **{name: info[name] for name in _KEPT if name in info},
         },
-        notes=(
-            *([f"This is an adapter, laid over {subject.base.reference}."] if subject.base else []),
-            *info["notes"],
-            *notes,
-        ),
+        notes=(*laid_over(subject.base), *info["notes"], *notes, *constant_note(predictions)),
     )
     selection = one.selection if len(rows) == len(order) else {**one.selection, "first": len(rows)}
     folder.write_measurement(selection, measurement)

@@ -64,6 +64,11 @@ class Base:
         return found[1] if found else None
 
 
+def laid_over(base: Base | None) -> tuple[str, ...]:
+    """The note on results of an adapter, none without a base."""
+    return (f"This is an adapter, laid over {base.reference}.",) if base else ()
+
+
 def json_object(repository: ModelRepository, name: str) -> dict[str, Any]:
     """Read a JSON file that must hold an object; an absent file is an empty one.
 

@@ -105,7 +105,7 @@ def _base_of(repository: hub.ModelRepository, given: str | None) -> hub.ModelRep
     if given is not None:
         return hub.resolve(given)
     adapter = read_adapter(json_object(repository, CONFIG), str(repository))
-    if adapter.base is None or not hub.is_on_hub(adapter.base):
+    if adapter.base is None or not _is_id(adapter.base):
         named = "no base model" if adapter.base is None else f"{adapter.base[:80]!r} as its base model"
         raise BlockedError(
             f"{repository} is an adapter, and its {CONFIG} names {named}, which is no model on the Hub. Files that a "
@@ -118,3 +118,15 @@ def _base_of(repository: hub.ModelRepository, given: str | None) -> hub.ModelRep
             f"The base of the adapter {repository} is not at hand: {error} If the base is elsewhere, name it with "
             "base=ORG/NAME or base=./folder."
         ) from error
+
+
+def _is_id(name: str) -> bool:
+    """Whether a name can be that of a model on the Hub: ORG/NAME, or one of the old ones without an owner (gpt2)."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True

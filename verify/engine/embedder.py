@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from verify.errors import BlockedError, EngineError
+from verify.plausible import checkpoint_of
+from verify.weights import WEIGHTS
 
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json"
@@ -202,16 +204,28 @@ def _dense(folder: Path) -> Step:
         shape = int(config["in_features"]), int(config["out_features"])
     except (KeyError, TypeError, ValueError) as error:
         raise _not_understood("in_features and out_features", folder / "config.json") from error
+    _require_size(shape, folder)
     linear = torch.nn.Linear(*shape, bias=bool(config.get("bias", True)))
     _fill(linear, folder)
     layer = torch.nn.Sequential(linear, getattr(torch.nn, name)()).eval().requires_grad_(False)
     return Step(f"{folder.name} (dense, {name})", lambda vectors: layer.to(vectors.device)(vectors), shape)
 
 
+def _require_size(shape: tuple[int, int], folder: Path) -> None:
+    """Raise BlockedError for a layer with more numbers than its file, before memory is taken for it."""
+    file = folder / WEIGHTS
+    held = checkpoint_of([file]).elements if file.is_file() else 0
+    if file.is_file() and (min(shape) < 1 or shape[0] * shape[1] > held):
+        raise BlockedError(
+            f"The weights of the module {folder.name} do not fill it: by its config.json it takes {shape[0]:,} numbers "
+            f"and gives {shape[1]:,}, and {file.name} holds {held:,} numbers. Nothing is measured."
+        )
+
+
 def _fill(linear: Any, folder: Path) -> None:
     from safetensors.torch import load_file
 
-    file = folder / "model.safetensors"
+    file = folder / WEIGHTS
     if not file.is_file():
         raise BlockedError(
             f"The module {folder.name} has no model.safetensors. Weights in another form are not loaded, because "

@@ -133,6 +133,7 @@ def _configuration(model: Any, settings: Mapping[str, Any]) -> Any:
     configuration = copy.deepcopy(model.generation_config)
     configuration.update(**{**_OVERRIDES, **settings})
     configuration.num_beams = configuration.num_beams or 1
+    _require_reason(configuration, settings)
     mode = str(configuration.get_generation_mode().value)
     if mode not in ("greedy_search", "beam_search"):
         raise EngineError(
@@ -140,6 +141,37 @@ def _configuration(model: Any, settings: Mapping[str, Any]) -> Any:
             "beam search are supported. Set num_beams in the task's settings, or remove the option from the file."
         )
     return configuration
+
+
+_MOST: Mapping[str, int] = {
+    "num_beams": 64,
+    "num_beam_groups": 64,
+    "max_new_tokens": 4096,
+    "max_length": 4096,
+    "min_new_tokens": 4096,
+    "min_length": 4096,
+    "no_repeat_ngram_size": 4096,
+    "encoder_no_repeat_ngram_size": 4096,
+}
+_MOST_ENTRIES = 300_000  # of a list of tokens: a vocabulary
+
+
+def _require_reason(configuration: Any, settings: Mapping[str, Any]) -> None:
+    """Raise EngineError for what a checkpoint asks for beyond reason; what a task asks for is the user's own."""
+    for name, most in _MOST.items():
+        value = getattr(configuration, name, None)
+        if isinstance(value, int | float) and value > most and name not in settings:
+            raise EngineError(
+                f"The checkpoint's generation configuration asks for {name} = {value:,}, where up to {most:,} is "
+                "followed. Set max_new_tokens or num_beams under settings in the task, or correct the file."
+            )
+    for name in ("bad_words_ids", "sequence_bias", "suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids"):
+        value = getattr(configuration, name, None)
+        if isinstance(value, list | tuple | dict) and len(value) > _MOST_ENTRIES:
+            raise EngineError(
+                f"The checkpoint's generation configuration holds {len(value):,} entries in {name}, where up to "
+                f"{_MOST_ENTRIES:,} are followed. Correct generation_config.json."
+            )
 
 
 def _unpadded(tokens: list[int], padding: int) -> list[int]:

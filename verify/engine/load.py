@@ -6,13 +6,18 @@ would be measuring noise, so it blocks the run.
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from verify.engine.job import Job
 from verify.engine.view import close_views
 from verify.errors import BlockedError, EngineError
+from verify.plausible import Checkpoint, check_count, check_plausible, checkpoint_of
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +90,9 @@ def _built(auto_class: Any, folder: str, dtype: str, **options: Any) -> tuple[An
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    checkpoint = require_plausible(folder)
     try:
+        _require_fit(auto_class, folder, checkpoint)
         model, info = auto_class.from_pretrained(
             folder,
             dtype="auto" if dtype == "native" else getattr(torch, dtype),
@@ -96,6 +103,8 @@ def _built(auto_class: Any, folder: str, dtype: str, **options: Any) -> tuple[An
             ignore_mismatched_sizes=True,
             **options,
         )
+    except BlockedError:
+        raise
     except Exception as error:
         raise EngineError(
             f"The model in {Path(folder).name} could not be built by {auto_class.__name__}: "
@@ -103,17 +112,85 @@ def _built(auto_class: Any, folder: str, dtype: str, **options: Any) -> tuple[An
         ) from error
     missing = sorted(info.get("missing_keys", ()))
     mismatched = sorted(str(item[0] if isinstance(item, (tuple, list)) else item) for item in info["mismatched_keys"])
+    _unused[model] = unused_note(info.get("unexpected_keys") or (), type(model).__name__)
     return model, missing, mismatched
 
 
 def _require_filled(model: Any, missing: list[str], mismatched: list[str]) -> None:
     if missing or mismatched:
-        problems = [f"{len(missing)} weights are missing ({_listed(missing)})"] if missing else []
-        problems += [f"{len(mismatched)} have another shape ({_listed(mismatched)})"] if mismatched else []
+        problems = [f"{len(missing)} weights are missing ({listed(missing)})"] if missing else []
+        problems += [f"{len(mismatched)} have another shape ({listed(mismatched)})"] if mismatched else []
         raise BlockedError(
             f"The checkpoint does not fill {type(model).__name__}: {' and '.join(problems)}. They would be random, so "
             "nothing is measured. The repository may hold a model for another task."
         )
+
+
+def unused_note(keys: Iterable[str], name: str) -> tuple[str, ...]:
+    """One sentence on the tensors of a checkpoint that a model does not take, none if there are none.
+
+    Leftovers of pretraining (its heads, poolers, buffers of positions) are named as such.
+    """
+    left = sorted(str(key) for key in keys)
+    if not left:
+        return ()
+    odd = [key for key in left if not _LEFTOVER.search(key)]
+    if not odd:
+        return (f"{len(left)} tensors of the checkpoint are not used by {name}, as is usual ({listed(left)})",)
+    return (
+        f"{len(odd)} tensors of the checkpoint are not used by {name} ({listed(odd)}): what was measured is not the "
+        "whole of what the repository holds",
+    )
+
+
+_LEFTOVER = re.compile(
+    r"position_ids$|(^|\.)pooler\.|^cls\.(predictions|seq_relationship)\.|^lm_head\.|(^|\.)masked_bias$|attn\.bias$|"
+    r"rotary_emb\.inv_freq$|^vocab_(transform|layer_norm|projector)\.|^(generator|discriminator)_(predictions|lm_head)|"
+    r"num_batches_tracked$|relative_position_index$|embed_positions\.weights$|^mask_token$|mask_emb|^quantizer\.|"
+    r"^project_(q|hid)\."
+)
+"""Tensors that honest checkpoints of the field carry beside what a task's model takes."""
+
+
+def notes_of(model: Any) -> tuple[str, ...]:
+    """What the load of a model showed that whoever reads its scores has to know."""
+    return _unused.get(model, ()) if isinstance(model, Hashable) else ()
+
+
+_unused: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def require_plausible(folder: str) -> Checkpoint:
+    """What the weights in a folder hold. Raises BlockedError if a config.json in it cannot be theirs."""
+    place = Path(folder)
+    checkpoint = checkpoint_of(sorted(place.rglob("*.safetensors")))
+    for file in sorted(place.rglob("config.json")):
+        try:
+            config = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue  # whoever reads it says what is wrong with it
+        check_plausible(config, checkpoint, f"{place.name}/{file.relative_to(place).as_posix()}")
+    return checkpoint
+
+
+def _require_fit(auto_class: Any, folder: str, checkpoint: Checkpoint) -> None:
+    """Build the model without memory, and hold its size against the checkpoint's. Raises BlockedError."""
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        with torch.device("meta"):
+            model = auto_class.from_config(config)
+    except Exception:
+        _log.info("%s cannot be built without memory", auto_class.__name__, exc_info=True)
+        return
+    check_count(
+        sum(one.numel() for one in model.parameters()),
+        sum(one.numel() for one in model.buffers()),
+        checkpoint,
+        type(model).__name__,
+    )
 
 
 def class_names(config: Any) -> tuple[str, ...]:
@@ -121,5 +198,5 @@ def class_names(config: Any) -> tuple[str, ...]:
     return tuple(str(config.id2label[i]) for i in range(config.num_labels))
 
 
-def _listed(keys: list[str]) -> str:
+def listed(keys: Sequence[str]) -> str:
     return ", ".join(keys[:4]) + (", …" if len(keys) > 4 else "")

@@ -14,8 +14,10 @@ from verify.engine.adaptive import notes_on, recorded, run_adaptive
 from verify.engine.assembled import assembled
 from verify.engine.device import accelerator_for, is_out_of_memory
 from verify.engine.job import Emit, Job, Prepared, module_of
+from verify.engine.load import notes_of, require_plausible
 from verify.engine.loop import Loop
 from verify.engine.plan import complete_prefix, example_order
+from verify.engine.watch import watched
 from verify.errors import EngineError, StoreError
 from verify.store import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import Examples, load_examples
@@ -60,8 +62,10 @@ def ready(job: Job, emit: Emit) -> Ready:
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
     """Load the model and make the inputs of ``rows`` ready, by the module of the task's kind."""
     kind = importlib.import_module(f"verify.engine.{module_of(job.task.kind)}")
-    job = replace(job, model_folder=assembled(job))
-    prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
+    with watched(job.model_folder, job.files, job.run_folder, base=job.base_folder):
+        job = replace(job, model_folder=assembled(job))
+        require_plausible(job.model_folder)
+        prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
     return prepared
 
 
@@ -151,7 +155,7 @@ def _info(job: Job, prepared: Prepared, examples: Examples, accelerator: Any) ->
         "family": prepared.family,
         "population": len(examples),
         **prepared.info,
-        "notes": [*examples.notes, *how, *prepared.notes],
+        "notes": [*examples.notes, *how, *prepared.notes, *notes_of(prepared.model)],
         "preprocessing": prepared.settings,
         "dataset_fingerprint": getattr(examples.table, "_fingerprint", None),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -16,6 +16,9 @@ from typing import Any
 
 from verify.errors import EngineError
 
+linked: set[str] = set()
+"""The files, with links followed, that views have led to: those that a load may open."""
+
 _views: dict[tuple[Any, ...], Path] = {}
 
 
@@ -52,6 +55,7 @@ def _made(root: Path, files: Sequence[str]) -> Path:
     for name in files:
         source, target = (root / name).resolve(strict=True), view / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        linked.add(str(source))
         text = _cleaned(source) if _holds_paths(name) else None
         if text is None:
             target.symlink_to(source)
@@ -83,14 +87,13 @@ _OF_OTHERS = (
     "base_model_name_or_path",
     "gguf_file",
     "init_inputs",
-    "attn_implementation",
-    "_attn_implementation",
-    "experts_implementation",
-    "_experts_implementation",
     "use_kernels",
     "kernel_config",
 )
 """Entries that name another repository, a file, or code of one; a load needs none of them."""
+
+_IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+"""Entries that name a way of computing: one of transformers' own, or as ORG/NAME code on the Hub."""
 
 
 def _inside(value: Any, name: str = "") -> Any:
@@ -102,7 +105,7 @@ def _inside(value: Any, name: str = "") -> Any:
 
 
 def _leads_out(key: str, value: Any) -> bool:
-    if key in _OF_OTHERS:
+    if key in _OF_OTHERS or (key.endswith(_IMPLEMENTATIONS) and "/" in json.dumps(value)):
         return True
     if not isinstance(value, str) or not (key.endswith(_PATHS) or key.endswith("_files")):
         return False
