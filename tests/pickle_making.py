@@ -142,14 +142,14 @@ def announced_elements(state: State) -> bytes:
     """A storage said to have 10¹¹ bytes, of which the archive holds 40."""
 
     def change(name: str, data: bytes) -> tuple[str, bytes]:
-        return name, data.replace(b"K\x0btq", b"\x8a\x05" + struct.pack("<q", 25_000_000_000)[:5] + b"tq")
+        return name, data.replace(b"K\x0bt", b"\x8a\x05" + struct.pack("<q", 25_000_000_000)[:5] + b"t")
 
     return rewritten({**state, "large": torch.zeros(11)}, change)
 
 
 def announced_elements_in_the_older_format(state: State) -> bytes:
     file = saved({**state, "large": torch.zeros(11)}, legacy=True)
-    return file.replace(b"K\x0bNtq", b"\x8a\x05" + struct.pack("<q", 25_000_000_000)[:5] + b"Ntq")
+    return file.replace(b"K\x0bNt", b"\x8a\x05" + struct.pack("<q", 25_000_000_000)[:5] + b"Nt")
 
 
 def expanded_tensor(state: State) -> bytes:
@@ -177,8 +177,7 @@ def overlapping(state: State) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         first, second = [one for one in archive.infolist() if "/data/" in one.filename][:2]
     old, new = (struct.pack("<I", one.header_offset) for one in (second, first))
-    place = data.rindex(second.filename.encode()) - 4
-    assert data[place : place + 4] == old
+    place = data.rindex(old + second.filename.encode())
     data[place : place + 4] = new
     return bytes(data)
 
@@ -220,7 +219,7 @@ def whole_module(state: State) -> bytes:
 def copied_mappings(state: State) -> bytes:
     """A list that thousands of calls would turn into a mapping each."""
     pairs = b"".join(b"]q\x02(K\x00K\x01e" for _ in range(1000))
-    program = b"\x80\x02]q\x01(" + pairs + b"e0" + b"ccollections\nOrderedDict\nh\x01\x85R0" * 50_000 + b"}."
+    program = b"\x80\x02(]q\x01(" + pairs + b"e" + b"ccollections\nOrderedDict\nh\x01\x85R" * 50_000 + b"t."
     return rewritten(state, lambda name, data: (name, program if name.endswith("data.pkl") else data))
 
 
@@ -248,7 +247,7 @@ REFUSED: tuple[tuple[Callable[[State], bytes], str], ...] = (
     (quantised, "_rebuild_qtensor"),
     (without_memory, "_rebuild_meta_tensor"),
     (whole_module, "Linear"),
-    (copied_mappings, ""),
+    (copied_mappings, "a tuple where"),
     (cut_off, "damaged archive"),
     (cut_off_in_the_older_format, "cut off"),
 )
