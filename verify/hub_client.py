@@ -147,6 +147,8 @@ class BoundedClient(httpx2.Client):
     def _learn(self, url: httpx2.URL, response: httpx2.Response) -> None:
         """Check what an answer lists, and remember the size that a reply to HEAD announces."""
         ledger, announced = self.ledger, self.ledger.announced
+        if response.status_code >= 400:
+            return
         if response.request.method == "HEAD":
             told = response.headers.get("X-Linked-Size") or response.headers.get("Content-Length") or ""
             if response.has_redirect_location and "X-Linked-Size" not in response.headers:
@@ -155,7 +157,7 @@ class BoundedClient(httpx2.Client):
             size = int(told) if told.isdecimal() else listed
             if size is not None and listed is not None and size > listed:
                 raise ledger.refuse(url, f"it announces {size} bytes where the list of files says {listed}")
-            if size is not None and response.status_code < 400:
+            if size is not None:
                 place = str(url.join(response.headers.get("Location") or ""))
                 announced[place] = min(size, announced.get(place, size))
         elif response.status_code == 200 and "json" in response.headers.get("Content-Type", ""):
