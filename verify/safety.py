@@ -26,6 +26,8 @@ __all__ = [
     "weight_files",
 ]
 
+GENERATION_LIMIT = 4 * 2**20  # bytes; the settings in use have some kB, with every token of a vocabulary 1 MB
+
 _OBJECTS = (*CONFIG_PATTERNS, "tokenizer_config.json", "*processor_config.json", "special_tokens_map.json")
 
 
@@ -44,6 +46,12 @@ def check_safety(repository: ModelRepository) -> None:
     if repository.is_local:
         _check_links(repository)
     for name in small_files(repository):
+        path = repository.folder / name
+        if name.endswith("generation_config.json") and path.is_file() and path.stat().st_size > GENERATION_LIMIT:
+            raise BlockedError(
+                f"{repository}: {name} is larger than {GENERATION_LIMIT >> 20} MiB, where settings take a few kB, and "
+                "is not read. Shorten its lists in a copy and check that folder."
+            )
         if _is_configuration(name) and "auto_map" in json_object(repository, name):
             raise BlockedError(
                 f"{repository} asks for code of its own: {name} holds auto_map, which names Python files of the "

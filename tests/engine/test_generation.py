@@ -193,3 +193,30 @@ def test_a_model_with_a_generate_of_its_own(beams):
     assert output.tokens == alone
     assert len(set(map(len, alone))) > 1
     assert all(margin > 0 for margin in output.margins)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_beams", 1_000_000),
+        ("max_length", 10_000_000),
+        ("max_new_tokens", 10_000_000),
+        ("min_length", 10_000_000),
+        ("no_repeat_ngram_size", 10**9),
+        ("bad_words_ids", [[1]] * 400_000),
+        ("suppress_tokens", [1] * 400_000),
+    ],
+)
+def test_what_a_checkpoint_asks_for_beyond_reason_is_refused(name, value):
+    model = writer("t5")
+    setattr(model.generation_config, name, value)
+    with pytest.raises(EngineError, match=name):
+        configuration_record(model, {})
+    with pytest.raises(EngineError, match=name):
+        generate(model, padded([[5, 6]]), {})
+
+
+def test_a_length_of_the_task_goes_before_one_beyond_reason():
+    model = writer("t5")
+    model.generation_config.max_length = 10_000_000
+    assert configuration_record(model, {"max_new_tokens": 8})["max_new_tokens"] == 8

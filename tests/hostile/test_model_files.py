@@ -218,6 +218,11 @@ class TestDigests:
         with pytest.raises(HubError, match=variant[0]):
             hub.check_safety(hub.resolve(str(model)))
 
+    def test_generation_settings_of_many_megabytes(self, model):
+        (model / "generation_config.json").write_text(json.dumps({"bad_words_ids": [[1]] * 2_000_000}))
+        with pytest.raises(BlockedError, match="larger than 4 MiB"):
+            hub.check_safety(hub.resolve(str(model)))
+
 
 class TestSizes:
     def test_a_label_count_that_plain_transformers_follows(self, model):

@@ -158,9 +158,10 @@ _MOST_ENTRIES = 300_000  # of a list of tokens: a vocabulary
 
 def _require_reason(configuration: Any, settings: Mapping[str, Any]) -> None:
     """Raise EngineError for what a checkpoint asks for beyond reason; what a task asks for is the user's own."""
+    replaced = {*settings, *(("max_length",) if settings.get("max_new_tokens") is not None else ())}
     for name, most in _MOST.items():
         value = getattr(configuration, name, None)
-        if isinstance(value, int | float) and value > most and name not in settings:
+        if isinstance(value, int | float) and value > most and name not in replaced:
             raise EngineError(
                 f"The checkpoint's generation configuration asks for {name} = {value:,}, where up to {most:,} is "
                 "followed. Set max_new_tokens or num_beams under settings in the task, or correct the file."
