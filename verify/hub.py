@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from verify.connection import SERVER_ERRORS, TIMEOUT, TRANSIENT, explained, is_unreachable, patiently
 from verify.errors import HubError
+from verify.import_path import exclude
 from verify.safety import (
     PROCESSOR_PATTERNS,
     TEXT_LIMIT,
@@ -254,6 +255,7 @@ def _unreadable(folder: Path, error: OSError) -> HubError:
 
 
 def _local(folder: Path) -> ModelRepository:
+    exclude(folder)
     try:
         return _listed(folder.resolve())
     except OSError as error:

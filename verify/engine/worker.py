@@ -23,6 +23,7 @@ from typing import Any
 from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job, jobs_from_json
 from verify.engine.load import OFFLOAD
+from verify.locking import keep
 
 RECORD = "\x1e"
 
@@ -38,6 +39,8 @@ def main() -> int:
     logging.getLogger("verify").setLevel(logging.INFO)
     with contextlib.redirect_stdout(sys.stderr):
         jobs = jobs_from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        for job in jobs:
+            keep(Path(job.run_folder))
         try:
             return _run(jobs, emit)
         finally:
