@@ -81,7 +81,7 @@ class SlurmJobs(RemoteWorkers[Any]):
         self._asked = time.monotonic()
         self._silent: dict[str, float] = {}  # since when a job is known to have ended without an answer
         self._is_local = config.engine.address == LOCAL
-        self._lifeline = os.pipe() if self._is_local else ()
+        self._lifeline: tuple[int, ...] = os.pipe() if self._is_local else ()
         self._executor = self._new_executor()
 
     def _new_executor(self) -> Any:
