@@ -44,7 +44,7 @@ examples:
   verify check ORG/MODEL engine.precision=adaptive     bfloat16 first, float32 wherever it could matter
   verify check ORG/MODEL budget=10                10 minutes for each task at most
   verify check ORG/MODEL engine.processes=2       two worker processes (one for each GPU); the same as
-  accelerate launch --multi_gpu --num_processes 2 -m verify check ORG/MODEL
+  accelerate launch --multi_gpu --num_processes 2 --no_python verify check ORG/MODEL
   verify check ORG/MODEL engine.device_map=auto   a model that is too large for one device
 
 Results are kept in results/ (results=FOLDER). The same command again answers from there; a run that was interrupted
