@@ -187,7 +187,9 @@ def test_a_prefix_may_be_empty_and_other_texts_may_not():
 
 
 def test_a_module_is_one_of_the_hub_or_a_path_from_the_folder_of_the_task():
-    read = parse(GOOD + "metrics: [accuracy, 'evaluate:wer', 'evaluate:org/wer', 'evaluate:./a/m.py', 'evaluate:../b']\n")
+    read = parse(
+        GOOD + "metrics: [accuracy, 'evaluate:wer', 'evaluate:org/wer', 'evaluate:./a/m.py', 'evaluate:../b']\n"
+    )
     folder = Path("folder").resolve()
     modules = ("evaluate:wer", "evaluate:org/wer", f"evaluate:{folder / 'a/m.py'}", f"evaluate:{folder.parent / 'b'}")
     assert read.metrics == ("accuracy", *modules)
