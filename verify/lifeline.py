@@ -50,6 +50,16 @@ def end_with_starter(pipe: int) -> None:
         os._exit(0)
 
 
+def without_input() -> None:
+    """Have whatever reads standard input find its end; to be called where no process is to be started that waits on it.
+
+    A library that asks a question would else wait for an answer for ever.
+    """
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
 def _set_apart(pipe: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they ask what is watched to end in good order, which takes a while

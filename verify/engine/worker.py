@@ -23,6 +23,7 @@ from typing import Any
 from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job, jobs_from_json
 from verify.engine.load import OFFLOAD
+from verify.lifeline import without_input
 from verify.locking import keep
 
 RECORD = "\x1e"
@@ -30,6 +31,7 @@ RECORD = "\x1e"
 
 def main() -> int:
     report = sys.stdout
+    without_input()
 
     def emit(event: Mapping[str, Any]) -> None:
         report.write(f"{RECORD}{json.dumps(event)}\n")

@@ -32,6 +32,7 @@ def connect(address: str | None, threads: int) -> None:
         _check_address(address)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else `uv run` has all nodes look for modules in a copy of here
     import ray
     from ray._private import worker
     from ray.exceptions import AuthenticationError

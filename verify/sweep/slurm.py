@@ -22,7 +22,7 @@ from typing import Any
 
 from verify.config import VerifyConfig
 from verify.errors import UsageError
-from verify.lifeline import end_with_starter
+from verify.lifeline import end_with_starter, without_input
 from verify.store import cannot_write
 from verify.sweep.progress_file import PATIENCE
 from verify.sweep.remote import Loss, RemoteWorkers
@@ -50,6 +50,7 @@ class SlurmTask(RemoteTask):
     def __call__(self) -> Finished:
         if os.environ.get("SUBMITIT_EXECUTOR") == LOCAL:
             end_with_starter(0)
+            without_input()
         return super().__call__()
 
     def checkpoint(self) -> Any:
