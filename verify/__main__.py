@@ -1,15 +1,16 @@
 """``python -m verify``: the same as the command ``verify``, which is safer in a folder that others have filled.
 
-Python looks for modules in the working folder before this file can take it off the path, so a few of its own modules
-can be replaced there, and this package can; with ``python -P -m verify`` none can.
+Python puts the working folder first on its path, and imports a few modules of its own before this file can take it off
+again; ``python -P -m verify`` never looks there.
 """
 
-from verify.import_path import exclude
+import os
+import sys
 
-exclude(".")
+# before anything else is imported; import_path does the rest
+if sys.path[0] in ("", os.getcwd()) and not os.path.samefile(os.path.dirname(os.path.dirname(__file__)), "."):  # noqa: PTH109, PTH120, PTH121
+    del sys.path[0]
 
-import sys  # noqa: E402
-
-from verify.cli import main  # noqa: E402
+from verify.cli import main
 
 sys.exit(main())

@@ -147,7 +147,7 @@ def test_no_module_is_run_however_a_run_is_started(place, start):
 
 @pytest.mark.stress
 def test_no_library_beside_a_model_is_run_by_python_m_verify(place):
-    place.shadow(*LIBRARIES)
+    place.shadow(*LIBRARIES, "argparse", "sysconfig", "sitecustomize")
     place.assert_nothing_ran(as_a_module(place))
 
 
