@@ -63,6 +63,15 @@ def test_who_works_among_installed_packages_keeps_them(strange, monkeypatch):
     assert packages in sys.path
 
 
+def test_what_python_made_absolute_and_what_a_command_names_is_dropped_too(strange, monkeypatch, tmp_path_factory):
+    model = tmp_path_factory.mktemp("model")
+    monkeypatch.setenv(MORE, f"lib{os.pathsep}{model}")
+    sys.path[:0] = [str(strange / "lib"), str(model)]
+    with protected(["check", f"results={model}"]):
+        assert not {str(strange / "lib"), str(model)} & set(sys.path)
+        assert str(model) not in os.environ.get(MORE, "").split(os.pathsep)
+
+
 def test_the_environment_is_protected_only_meanwhile(strange, monkeypatch):
     monkeypatch.delenv(SAFE, raising=False)
     monkeypatch.setenv(MORE, ".")

@@ -108,7 +108,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one paragraph on standard error."""
-    with protected(), in_order():
+    with protected(sys.argv[1:] if arguments is None else arguments), in_order():
         return _run(arguments)
 
 

@@ -25,10 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
-def protected() -> Iterator[None]:
-    """Keep the working folder out of the path of this process, and of those that it starts meanwhile."""
+def protected(words: Iterable[str] = ()) -> Iterator[None]:
+    """Keep the working folder out of the path of this process, and of those that it starts meanwhile.
+
+    So are the folders that the ``words`` of a command line name: ``FOLDER`` or ``key=FOLDER``.
+    """
     before = {name: os.environ.get(name) for name in (SAFE, MORE)}
     protect()
+    exclude(*(word.partition("=")[2] or word for word in words))
     try:
         yield
     finally:
@@ -41,7 +45,8 @@ def protected() -> Iterator[None]:
 def protect() -> None:
     """Keep the working folder out of the path of this process from now on, and of those that it starts."""
     os.environ[SAFE] = "1"
-    exclude(".")
+    entries = os.environ.get(MORE, "").split(os.pathsep)
+    exclude(".", *(entry for entry in entries if not Path(entry).is_absolute()))  # Python has made them absolute
 
 
 def exclude(*folders: str | Path) -> None:
