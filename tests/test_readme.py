@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,8 @@ def place(tmp_path_factory):
 def test_a_command_of_the_readme_works(place, command):
     work, environment = place
     program = [sys.executable, "-m", *shlex.split(command.replace("accelerate launch", "accelerate.commands.launch"))]
-    on_cpu = {**environment, "ACCELERATE_USE_CPU": "true"}  # else the launcher asks for two GPUs
+    commands = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    on_cpu = {**environment, "PATH": commands, "ACCELERATE_USE_CPU": "true"}  # else the launcher asks for two GPUs
     done = subprocess.run(program, cwd=work, env=on_cpu, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode in (0, 1, 3), done.stderr
     assert "Traceback" not in done.stderr

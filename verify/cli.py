@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from verify import __version__
 from verify.errors import UsageError, VerifyError
+from verify.import_path import protected
+from verify.signals import code_of_interruption, in_order
 
 _DESCRIPTION = """\
 Check what a model card claims: read the claims, rerun the evaluation on the same weights and data, and say for every
@@ -42,7 +44,7 @@ examples:
   verify check ORG/MODEL engine.precision=adaptive     bfloat16 first, float32 wherever it could matter
   verify check ORG/MODEL budget=10                10 minutes for each task at most
   verify check ORG/MODEL engine.processes=2       two worker processes (one for each GPU); the same as
-  accelerate launch --multi_gpu --num_processes 2 -m verify check ORG/MODEL
+  accelerate launch --multi_gpu --num_processes 2 --no_python verify check ORG/MODEL
   verify check ORG/MODEL engine.device_map=auto   a model that is too large for one device
   verify check ORG/MODEL allow_pickle=true        weights that are only there as pickles (README, Safety)
   verify check ORG/ADAPTER base=ORG/BASE          an adapter on another base than the one that it names
@@ -73,7 +75,7 @@ sweep.deadline minutes, is begun again in smaller batches, then given up, and th
 """
 
 _SWEEP_EXIT_CODES = f"""{_EXIT_CODES}\
-  130  interrupted
+  130  interrupted (143 by SIGTERM)
 
 With --fail-on it is 1 if a verdict is of any kind named (reproduced, consistent, overstated, understated, explained,
 impossible, underspecified, inconclusive, unverifiable, blocked, error), else 0; 4 if `error` is the only one that is.
@@ -108,6 +110,11 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one paragraph on standard error."""
+    with protected(sys.argv[1:] if arguments is None else arguments), in_order():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a card may hold half of a surrogate pair, which no encoding has; its escape is that of JSON
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -120,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("verify: interrupted; what was done is kept, and the same command goes on from there.", file=sys.stderr)  # noqa: T201
-        return 130
+        return code_of_interruption()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from verify.connection import SERVER_ERRORS, TIMEOUT, TRANSIENT, bound_session, explained, is_unreachable, patiently
 from verify.errors import HubError
+from verify.import_path import exclude
 from verify.loaded import PROCESSOR_PATTERNS
 from verify.replies import require_distinct
 from verify.safety import (
@@ -257,6 +258,7 @@ def _unreadable(folder: Path, error: OSError) -> HubError:
 
 
 def _local(folder: Path) -> ModelRepository:
+    exclude(folder)
     try:
         return _listed(folder.resolve())
     except OSError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from builders import bert, save, sentences
@@ -159,6 +160,47 @@ def test_a_worker_whose_command_was_killed_ends_and_the_next_command_goes_on(pla
     assert_same_rows(RunFolder(run).predictions(PREDICTIONS), whole)
     right = int((whole.logits.argmax(1) == whole.reference).sum())
     assert found["measurements"][0]["scores"]["accuracy"]["count"] == right
+
+
+def stop(pids):
+    for one in map(psutil.Process, pids):
+        if one.cmdline() != one.parent().cmdline():  # all but those that watch, which nothing would end
+            one.suspend()
+
+
+def nothing(pids):
+    pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in /proc")
+@pytest.mark.parametrize(
+    ("number", "before", "processes", "code"),
+    [
+        (signal.SIGTERM, nothing, 1, 143),
+        pytest.param(signal.SIGHUP, nothing, 1, 129, marks=pytest.mark.stress),
+        pytest.param(signal.SIGTERM, nothing, 2, 143, marks=pytest.mark.stress),
+        pytest.param(signal.SIGKILL, stop, 1, -9, marks=pytest.mark.stress),
+        pytest.param(signal.SIGKILL, nothing, 2, -9, marks=pytest.mark.stress),
+        pytest.param(signal.SIGKILL, stop, 2, -9, marks=pytest.mark.stress),
+    ],
+)
+def test_all_workers_end_with_their_command_whatever_ends_it(place, tmp_path, number, before, processes, code):
+    slow_job(place)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    words = command(place, "engine.token_budget=512", f"engine.processes={processes}", f"results={tmp_path}")
+    first = subprocess.Popen(
+        words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_until(lambda: list(tmp_path.glob("model/*/*/predictions/*.parquet")), 120)
+    workers = [one.pid for one in psutil.Process(first.pid).children(recursive=True)]
+    assert len(workers) >= 2 * processes, "each has one that watches"
+    before(workers)
+    os.kill(first.pid, number)
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == code
+    assert ("interrupted; what was done is kept" in said) == (code > 0)
+    assert "Traceback" not in said
+    wait_until(lambda: not any(map(is_running, workers)), 10)
 
 
 @pytest.mark.slow

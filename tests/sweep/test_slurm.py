@@ -7,10 +7,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sweep.placing import LONG_COUNT, Place, ended, timeless
-from sweep.sweeping import assert_rows_stand_once, children_of, comparable, held, is_running, wait_until
+from sweep.sweeping import Suite, assert_rows_stand_once, children_of, comparable, held, is_running, shards, wait_until
 from verify.errors import StoreError, UsageError
 from verify.sweep import remote
 from verify.sweep.local import LocalWorkers
@@ -203,3 +204,14 @@ def test_what_slurm_says_against_a_job_is_passed_on(place, tmp_path, monkeypatch
     config = place.config("attic", "engine=slurm", "engine.slurm={slurm_partition: attic}")
     with pytest.raises(UsageError, match=r"Slurm refused a job: .*invalid partition specified: attic.*engine\.slurm"):
         swept(place, ["one"], config, Watch())
+
+
+@pytest.mark.stress
+def test_jobs_of_this_machine_end_with_a_sweep_that_was_killed(tmp_path):
+    suite = Suite.with_a_long_task(tmp_path / "suite", ["no-card-1"])
+    begun = suite.begin("known", tmp_path / "results", "policy.stop=never", "engine=slurm", "engine.address=local")
+    wait_until(lambda: shards(begun.results) or begun.is_over, 120)
+    jobs = [one.pid for one in psutil.Process(begun.process.pid).children(recursive=True)]
+    assert len(jobs) >= 2, "a controller and what it runs"
+    begun.kill()
+    wait_until(lambda: not any(map(is_running, jobs)), 15)

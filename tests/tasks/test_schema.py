@@ -184,3 +184,14 @@ def test_a_prefix_may_be_empty_and_other_texts_may_not():
     assert task.settings == {"prefix": ""}
     with pytest.raises(UsageError, match=r"settings\.sentences"):
         parse_task(text % 'sentences: ""', name="mine", file="folder/mine.yaml")
+
+
+def test_a_module_is_one_of_the_hub_or_a_path_from_the_folder_of_the_task():
+    read = parse(
+        GOOD + "metrics: [accuracy, 'evaluate:wer', 'evaluate:org/wer', 'evaluate:./a/m.py', 'evaluate:../b']\n"
+    )
+    folder = Path("folder").resolve()
+    modules = ("evaluate:wer", "evaluate:org/wer", f"evaluate:{folder / 'a/m.py'}", f"evaluate:{folder.parent / 'b'}")
+    assert read.metrics == ("accuracy", *modules)
+    assert parse(GOOD + "metrics: ['evaluate:/a/b']\n").metrics == ("evaluate:/a/b",)
+    assert parse(GOOD + "metrics: ['evaluate:~/b']\n").metrics == (f"evaluate:{Path.home() / 'b'}",)

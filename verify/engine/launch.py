@@ -23,9 +23,11 @@ from verify.engine.job import Emit, Job, jobs_to_json
 from verify.engine.layout import alone
 from verify.engine.worker import RECORD
 from verify.errors import EngineError, VerifyError
+from verify.import_path import restrict
 from verify.store import cannot_write, write_json
 
 LOG_TAIL_LINES = 12
+STANDARD_INPUT = "0"
 
 
 def default_threads(processes: int) -> int:
@@ -61,16 +63,19 @@ class Worker:
         self._log = folder / "worker.log"
         file = folder / "jobs.json"
         write_json(file, json.loads(jobs_to_json(jobs)))
-        command = [sys.executable, "-m"]
+        command = [sys.executable, "-P", "-m", "verify.lifeline", STANDARD_INPUT]
         if first.processes > 1:
-            command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(first.processes), "-m"]
+            several = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(first.processes)]
+            command += [*several, "-m", "verify.lifeline", STANDARD_INPUT]
+        environment = worker_environment(first.threads)
+        restrict(environment, ".", *(folder for job in jobs for folder in folders_of(job)))
         with _opened(self._log) as log:
             self._process = subprocess.Popen(
                 [*command, "verify.engine.worker", str(file)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=worker_environment(first.threads),
+                env=environment,
                 start_new_session=True,
                 text=True,
                 encoding="utf-8",
@@ -117,6 +122,8 @@ class Worker:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()  # whatever is left of it ends by that
 
     def _tail(self) -> str:
         try:
@@ -166,6 +173,13 @@ def _opened(file: Path) -> IO[bytes]:
 def worker_environment(threads: int) -> dict[str, str]:
     """The environment of a worker that computes with so many threads; what the user has set goes before ours."""
     return {**_waiting(), **MEMORY, **alone(os.environ), "OMP_NUM_THREADS": str(threads)}
+
+
+def folders_of(job: Job) -> list[Path]:
+    """The folders of a model, its data and its results, none of which holds code of ours."""
+    source, results = job.task.dataset, Path(job.run_folder)
+    data = [Path(source.path), *(Path(file).parent for file in (source.data_files or {}).values())]
+    return [Path(job.model_folder), *data, results, *list(results.parents)[:3]]
 
 
 def _events(stream: IO[str] | None) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Being started by a launcher: ``accelerate launch -m verify check …`` or torchrun, with several processes.
+"""Being started by a launcher: ``accelerate launch --no_python verify check …`` or torchrun, with several processes.
 
 The launcher's processes all run the whole command. The first one does the work and starts as many workers of its own,
 the others have nothing to do: so nothing is run twice, and the workers are followed and started again as always.

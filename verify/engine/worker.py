@@ -24,12 +24,15 @@ from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job, jobs_from_json
 from verify.engine.load import OFFLOAD
 from verify.engine.view import close_views
+from verify.lifeline import without_input
+from verify.locking import keep
 
 RECORD = "\x1e"
 
 
 def main() -> int:
     report = sys.stdout
+    without_input()
 
     def emit(event: Mapping[str, Any]) -> None:
         report.write(f"{RECORD}{json.dumps(event)}\n")
@@ -39,6 +42,8 @@ def main() -> int:
     logging.getLogger("verify").setLevel(logging.INFO)
     with contextlib.redirect_stdout(sys.stderr):
         jobs = jobs_from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        for job in jobs:
+            keep(Path(job.run_folder))
         try:
             return _run(jobs, emit)
         finally:

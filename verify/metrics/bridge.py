@@ -72,6 +72,11 @@ def _inputs(predictions: Predictions) -> tuple[list[Any], list[Any], str]:
 def _load(path: str) -> Any:
     import evaluate
 
+    if not Path(path).is_absolute() and (would_run := _in_working_folder(path)):
+        raise VerifyError(
+            f"The evaluate module {path} is one of the Hub, and the evaluate library would run {would_run} of the "
+            f"working folder in its place. Start from another folder, or name the file: {PREFIX}./{path}."
+        )
     try:
         return evaluate.load(path)
     except Exception as error:
@@ -85,6 +90,13 @@ def _load(path: str) -> Any:
             f"A local path works with no network: {PREFIX}PATH/NAME.py, or a folder NAME that holds NAME.py. Loading a "
             "module runs its Python code, so name only modules that you trust."
         ) from error
+
+
+def _in_working_folder(name: str) -> Path | None:
+    """The file of the working folder that ``evaluate.load`` prefers to a module of the Hub, if there is one."""
+    script = Path(name).name.removesuffix(".py") + ".py"
+    candidates = (Path(name), Path(name) / script)
+    return next((file for file in candidates if file.name == script and file.is_file()), None)
 
 
 def _numbers(path: str, result: Any) -> dict[str, float]:

@@ -25,6 +25,7 @@ from verify.config import VerifyConfig
 from verify.content import content_key
 from verify.engine.launch import default_threads
 from verify.errors import UsageError, VerifyError
+from verify.import_path import exclude, protect
 from verify.safety import TEXT_LIMIT
 from verify.subject import Loadable, gated
 from verify.sweep.cost import DTYPE_BYTES, Size, size_of
@@ -85,6 +86,7 @@ def read_cards(
     Raises UsageError if the configuration is wrong in a way that only a card shows, such as a file of corrections.
     """
     elsewhere = [one for one in references if not is_folder(one.model)]
+    exclude(*(Path(one.model) for one in references if one not in elsewhere))
     found: dict[Reference, hub.ModelRepository | VerifyError] = {}
     if elsewhere:
         say(f"Looking {len(elsewhere)} model{'' if len(elsewhere) == 1 else 's'} up on the Hub.")
@@ -158,7 +160,16 @@ _given: list[Any] = []
 
 def _begin(config: VerifyConfig, registry: Registry) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits for the cards ends this process
+    protect()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _given[:] = [config, registry]
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that has started it, even where that is killed: nobody else would."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _read_here(subject: Subject) -> Card | Unread:

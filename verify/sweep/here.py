@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from verify.engine.attempt import attempt
 from verify.engine.job import Emit, Job
-from verify.engine.launch import run_jobs
+from verify.engine.launch import folders_of, run_jobs
 from verify.engine.load import OFFLOAD, forget
 from verify.errors import VerifyError
+from verify.import_path import exclude
 from verify.sweep.turn import Turn
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run_here(jobs: Sequence[Job], emit: Emit, turn: Turn | None = None) -> list[
     """
     if not jobs or any(job.processes > 1 for job in jobs):
         return run_jobs(jobs, emit)
+    exclude(*(folder for job in jobs for folder in folders_of(job)))
     turn = turn or Turn()
     try:
         return _Jobs(jobs, emit, turn).run()

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from verify.engine.launch import LOG_TAIL_LINES
 from verify.engine.worker import RECORD
+from verify.import_path import restrict
 from verify.store import cannot_write
 
 Hear = Callable[["WorkerProcess", Mapping[str, Any] | None], None]
@@ -25,8 +26,8 @@ Hear = Callable[["WorkerProcess", Mapping[str, Any] | None], None]
 class WorkerProcess:
     """A process that runs :mod:`verify.sweep.worker`, started at once; its imports overlap whatever comes next.
 
-    It leads a process group of its own, which is ended as a whole. It ends by itself once nobody holds the other end of
-    its standard input, however this process ends. ``turn`` are the files of :class:`verify.sweep.turn.Turn` for the
+    It leads a process group of its own, which is ended as a whole, and ends by itself when this process does, however
+    that comes about. ``turn`` are the files of :class:`verify.sweep.turn.Turn` for the
     devices that it shares with others.
     """
 
@@ -34,22 +35,30 @@ class WorkerProcess:
         self, config: str, log: Path, environment: Mapping[str, str], hear: Hear, turn: Collection[Path]
     ) -> None:
         self._log, self._log_start = log, 0
+        lifeline, end = os.pipe()
+        self._lifeline: int | None = end
+        own = dict(environment)
+        restrict(own, ".")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as stream:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "verify.sweep.worker"],
+                    [sys.executable, "-P", "-m", "verify.lifeline", str(lifeline), "verify.sweep.worker"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stream,
-                    env=dict(environment),
+                    env=own,
+                    pass_fds=(lifeline,),
                     start_new_session=True,
                     text=True,
                     encoding="utf-8",
                     errors="replace",
                 )
         except OSError as error:
+            os.close(end)
             raise cannot_write(log, error) from error
+        finally:
+            os.close(lifeline)
         self.order({"config": config, "turn": [str(file) for file in turn]})
         self._listener = threading.Thread(target=self._listen, args=(self._process.stdout, hear), daemon=True)
         self._listener.start()
@@ -76,6 +85,9 @@ class WorkerProcess:
             self._process.wait(timeout=max(until - time.monotonic(), 0.0))
         self.signal(signal.SIGKILL)
         code = self._process.wait()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
         self._listener.join(timeout=1.0)  # something that it started may hold the pipe
         streams = (self._process.stdin, *((self._process.stdout,) if not self._listener.is_alive() else ()))
         for stream in streams:

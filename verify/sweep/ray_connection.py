@@ -13,6 +13,7 @@ from pathlib import Path
 
 from verify.engine.launch import MEMORY
 from verify.errors import UsageError
+from verify.import_path import ROOT, SAFE, is_installed
 from verify.sweep.remote_task import logged
 
 START = "RAY_AUTH_MODE=token ray start --head"
@@ -31,14 +32,15 @@ def connect(address: str | None, threads: int) -> None:
         _check_address(address)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else `uv run` has all nodes look for modules in a copy of here
     import ray
     from ray._private import worker
     from ray.exceptions import AuthenticationError
 
     # what Ray reports of its nodes would go to standard output, among our own tables and objects
     worker.print_to_stdstream = lambda data, ignore_prefix: None
-    environment = {**MEMORY, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
-    with _overheard() as heard:
+    environment = {SAFE: "1", **MEMORY, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
+    with _overheard() as heard, contextlib.chdir(_elsewhere()):  # Ray's processes would look for modules here, too
         try:
             ray.init(
                 address=address or "auto",
@@ -98,6 +100,11 @@ def _speaks_http2(host: str, port: int) -> bool:
             return stream.recv(9, socket.MSG_WAITALL)[3:4] == bytes([SETTINGS])
         except OSError:
             return False
+
+
+def _elsewhere() -> Path:
+    """A folder that nobody else fills: where this package is not installed, that which it comes from."""
+    return Path("/") if is_installed() else ROOT
 
 
 @contextlib.contextmanager

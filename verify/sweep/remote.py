@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from verify.config import VerifyConfig
 from verify.errors import EngineError, UsageError
+from verify.signals import REQUESTS
 from verify.sweep import progress_file
 from verify.sweep.remote_task import BEGUN, Place, RemoteTask, worker_of
 from verify.sweep.units import LIFE, OPENED, Died, Ended, Finished, Happened, Report, Unit
@@ -82,25 +83,26 @@ def _undisturbed() -> Iterator[None]:
 
     A second one comes at once.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came = False
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *REQUESTS)}
+    heeded = {number: handler for number, handler in before.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        heeded = {}
+    came: list[int] = []
 
     def take(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        if came:
-            before(number, frame)
-        came = True
+        came.append(number)
+        if len(came) > 1:
+            heeded[signal.Signals(number)](number, frame)
 
-    signal.signal(signal.SIGINT, take)
+    for number in heeded:
+        signal.signal(number, take)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
         if came:
-            before(signal.SIGINT, None)
+            heeded[signal.Signals(came[0])](came[0], None)
 
 
 class RemoteWorkers(ABC, Generic[Handle]):

@@ -14,6 +14,7 @@ from typing import Any
 from verify import __version__
 from verify.config import VerifyConfig
 from verify.errors import EngineError
+from verify.import_path import protect
 from verify.sweep.life import Life
 from verify.sweep.progress_file import Writer, is_there
 from verify.sweep.units import Finished, Unit
@@ -74,14 +75,15 @@ def problem_here(place: Place) -> str | None:
 
     From here on the working folder is that of the sweep, if there is such a folder on this machine.
     """
+    with contextlib.suppress(OSError):
+        os.chdir(place.folder)
+    protect()
     host = socket.gethostname()
     if place.version != __version__:
         return (
             f"The machine {host} has verify {__version__}, and the sweep was started with {place.version}. Install the "
             "same version on every machine, and run the same command again."
         )
-    with contextlib.suppress(OSError):
-        os.chdir(place.folder)
     if not is_there(Path(place.file)):
         return (
             f"The machine {host} does not see the results folder of the sweep: {place.file} is missing there (from "

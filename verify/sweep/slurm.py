@@ -10,7 +10,9 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -20,6 +22,7 @@ from typing import Any
 
 from verify.config import VerifyConfig
 from verify.errors import UsageError
+from verify.lifeline import end_with_starter, without_input
 from verify.store import cannot_write
 from verify.sweep.progress_file import PATIENCE
 from verify.sweep.remote import Loss, RemoteWorkers
@@ -42,7 +45,13 @@ SEVERAL = re.compile(r"(slurm_)?(nodes|n?tasks_per_node)")
 
 
 class SlurmTask(RemoteTask):
-    """A unit as a job that may be continued by another one."""
+    """A unit as a job that may be continued by another one; a process of this machine ends with the sweep."""
+
+    def __call__(self) -> Finished:
+        if os.environ.get("SUBMITIT_EXECUTOR") == LOCAL:
+            end_with_starter(0)
+            without_input()
+        return super().__call__()
 
     def checkpoint(self) -> Any:
         """What submitit puts back into the queue when the time is over or another job goes first."""
@@ -73,6 +82,7 @@ class SlurmJobs(RemoteWorkers[Any]):
         self._asked = time.monotonic()
         self._silent: dict[str, float] = {}  # since when a job is known to have ended without an answer
         self._is_local = config.engine.address == LOCAL
+        self._lifeline: tuple[int, ...] = os.pipe() if self._is_local else ()
         self._executor = self._new_executor()
 
     def _new_executor(self) -> Any:
@@ -81,7 +91,8 @@ class SlurmJobs(RemoteWorkers[Any]):
         logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it writes to standard output, where our tables go
         folder = self.folder / "slurm"
         try:
-            executor = submitit.AutoExecutor(folder, cluster=LOCAL if self._is_local else "slurm")
+            kind, python = LOCAL if self._is_local else "slurm", f"{shlex.quote(sys.executable)} -P"
+            executor = submitit.AutoExecutor(folder, cluster=kind, **{f"{kind}_python": python})
             executor.update_parameters(**self._parameters(devices=1))
         except RuntimeError as error:
             raise UsageError(
@@ -118,7 +129,7 @@ class SlurmJobs(RemoteWorkers[Any]):
 
         self._executor.update_parameters(**self._parameters(task.unit.devices))
         parts = {part.name: getattr(task, part.name) for part in fields(task)}
-        here = _for_jobs_here() if self._is_local else contextlib.nullcontext()
+        here = _for_jobs_here(self._lifeline[0]) if self._is_local else contextlib.nullcontext()
         try:
             with here:
                 return self._executor.submit(SlurmTask(**parts))
@@ -166,6 +177,11 @@ class SlurmJobs(RemoteWorkers[Any]):
     def _cancel(self, handle: Any) -> None:
         handle.cancel(check=False)
 
+    def _leave(self) -> None:
+        for end in self._lifeline:
+            os.close(end)
+        self._lifeline = ()
+
     def _remove_files(self, handle: Any) -> None:
         paths = handle.paths
         for file in (paths.submitted_pickle, paths.result_pickle, paths.stdout, paths.stderr, paths.submission_file):
@@ -177,18 +193,22 @@ class SlurmJobs(RemoteWorkers[Any]):
 
 
 @contextlib.contextmanager
-def _for_jobs_here() -> Iterator[None]:
-    """Start processes whose controller is quiet when it is interrupted, and can be.
+def _for_jobs_here(lifeline: int) -> Iterator[None]:
+    """Start processes whose controller is quiet when it is interrupted, and can be; ``lifeline`` is what they read.
 
     submitit ends them with SIGINT, which whatever a script has started in the background ignores, as its children do.
     """
     is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     if is_ignored:
         signal.signal(signal.SIGINT, lambda number, frame: None)  # to exec, a handler is as good as the default
+    kept = os.dup(0)
+    os.dup2(lifeline, 0)
     try:
         with logged(Path(os.devnull)):
             yield
     finally:
+        os.dup2(kept, 0)
+        os.close(kept)
         if is_ignored:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 

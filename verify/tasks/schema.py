@@ -40,6 +40,8 @@ _TASK_KEYS = (
     "split_aliases",
     "settings",
 )
+MODULE = "evaluate:"
+"""What the name of a metric begins with that is an `evaluate` module."""
 _DATASET_KEYS = ("path", "name", "split", "revision", "data_files")
 
 
@@ -116,7 +118,9 @@ class _Node:
         raise self.error(f"must be {wanted}, not {self._kind()}.")
 
     def local_path(self, folder: Path) -> str:
-        text = self.text()
+        return self.path_of(self.text(), folder)
+
+    def path_of(self, text: str, folder: Path) -> str:
         try:
             return str(folder / Path(text).expanduser())
         except RuntimeError as error:
@@ -133,8 +137,8 @@ class _Node:
 def parse_task(text: str, *, name: str, file: str) -> TaskSpec:
     """Read one task file.
 
-    ``name`` is the task's name (the file's stem); ``file`` is named in errors, and relative ``data_files`` and dataset
-    folders are taken from its folder. Raises UsageError on anything that is not exactly right.
+    ``name`` is the task's name (the file's stem); ``file`` is named in errors, and relative ``data_files``, dataset
+    folders and the paths of metrics are taken from its folder. Raises UsageError on anything that is not exactly right.
     """
     try:
         document = _compose(text)
@@ -156,7 +160,7 @@ def parse_task(text: str, *, name: str, file: str) -> TaskSpec:
         kind=kind_name,
         dataset=_dataset(keys["dataset"], Path(file).parent),
         columns={role: column.text() for role, column in columns.items()},
-        metrics=keys["metrics"].texts() if "metrics" in keys else kind.metrics,
+        metrics=_metrics(keys["metrics"], Path(file).parent) if "metrics" in keys else kind.metrics,
         file=file,
         aliases=keys["aliases"].texts() if "aliases" in keys else (),
         description=keys["description"].text() if "description" in keys else "",
@@ -205,6 +209,17 @@ def _place(text: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     line = f":{mark.line + 1}" if mark else ""
     return f"{line}: not readable as YAML: {getattr(error, 'problem', None) or error}."
+
+
+def _metrics(node: _Node, folder: Path) -> tuple[str, ...]:
+    """The names of metrics; the path of an `evaluate` module is taken from the task file's folder, as those of data."""
+    names = node.texts()
+    return tuple(
+        MODULE + str(Path(node.path_of(name.removeprefix(MODULE), folder)).resolve())
+        if name.startswith(tuple(MODULE + mark for mark in (".", "/", "~")))
+        else name
+        for name in names
+    )
 
 
 def _labels(keys: Mapping[str, _Node]) -> tuple[str, ...] | None:

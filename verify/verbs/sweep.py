@@ -23,6 +23,7 @@ from verify.report.plan_table import plan_object, show_plan
 from verify.report.sweep import Expected, SweepView
 from verify.report.sweep_export import sweep_object
 from verify.report.sweep_table import show_sweep
+from verify.signals import code_of_interruption
 from verify.spelling import suggestion
 from verify.store import read_json, slug, write_json
 from verify.sweep.plan import Plan, make_plan
@@ -34,7 +35,6 @@ from verify.types import VerdictKind
 from verify.verbs.verdicts import DOES_NOT_HOLD, ERRORS, HOLDS, NOTHING_SETTLED
 
 TABLES = "tables"
-INTERRUPTED = 130
 WIDE = 160  # characters
 _OF_SWEEPS = re.compile(r"\+*(suite|sweep|engine\.(cluster|address|slurm))\b|engine=(ray|slurm)$")
 
@@ -77,7 +77,7 @@ def run(
     seconds = time.monotonic() - begun
     models = [read(one, Path(config.results)) for one in everything]
     tally = Tally.of(name, models, config.policy.alpha, seconds, is_complete=not interrupted)
-    code = INTERRUPTED if interrupted else exit_code(tally, fail_on)
+    code = code_of_interruption() if interrupted else exit_code(tally, fail_on)
     file = _table_file(config, name, everything if one_of_several else None)
     found = sweep_object(tally, code)
     write_json(file, found)
