@@ -36,6 +36,8 @@ def load_table(task: TaskSpec, split: str, revision: str | None, first: int | No
 
     datasets.disable_progress_bars()
     where = f"The data set {task.dataset.path}, split {split},"
+    if not is_local(task):
+        _require_name(task)
     bounds = Bounds(task, split)
     try:
         with storable_audio():
@@ -74,7 +76,6 @@ def _builder(task: TaskSpec, split: str, revision: str | None, bounds: Bounds) -
         with _kept_within(bounds):
             builder = datasets.load_dataset_builder(source.path, source.name)
     else:
-        _require_name(task)
         # on the branch with the Hub's own conversion to parquet each config is a folder
         name, data_dir = (None, source.name) if source.revision == CONVERTED else (source.name, None)
         with _kept_within(bounds):
