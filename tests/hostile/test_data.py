@@ -54,7 +54,9 @@ def task(folder: Path, dataset: str, kind: str = "sequence-classification", role
 def unprotected(folder: Path, **more: Any) -> Any:
     import datasets
 
-    return datasets.load_dataset(str(folder), split="test", **more)
+    with pytest.MonkeyPatch.context() as online:
+        online.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+        return datasets.load_dataset(str(folder), split="test", **more)
 
 
 def card(files: str) -> str:
@@ -129,7 +131,7 @@ def test_a_data_folder_does_not_lead_outside(variant: Callable[[Path, Path], Non
     (data / "test.csv").write_text("text,label\nown,0\n")
     (outside / "secret.csv").write_text(SECRET)
     variant(data, outside)
-    assert unprotected(data)["text"][:] == ["secret"]
+    assert set(unprotected(data)["text"]) == {"secret"}
     with pytest.raises(DataError, match=r"outside of the folder .*data"):
         load_examples(task(tmp_path, "path: ./data"), "test")
 

@@ -6,6 +6,7 @@ README names, and unpacks whatever it is given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ BUILDERS = ("arrow", "audiofolder", "conll", "csv", "imagefolder", "json", "parq
 """What reads files: those of `datasets` that run no code of the data and open no file but those that they are given."""
 
 CONVERTED = "refs/convert/parquet"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _CACHED = "cache"  # the builder of what was built before, where the Hub cannot be reached
 _OF_MEDIA = ("audiofolder", "imagefolder")
 
@@ -83,12 +85,30 @@ def _builder(task: TaskSpec, split: str, revision: str | None, bounds: Bounds) -
                 f"hf://datasets/{source.path}", name, data_dir=data_dir, revision=revision or source.revision
             )
     form = type(builder).__module__.rpartition(".")[2]
+    if form == _CACHED:
+        _require_commit(task, builder, revision or source.revision)
     if form not in (*BUILDERS, _CACHED):
         raise DataError(
             f"The data set {source.path} holds files of the form {form}, which are not read here. Convert them to one "
             f"of {', '.join(BUILDERS)}."
         )
     return builder
+
+
+def _require_commit(task: TaskSpec, builder: Any, revision: str | None) -> None:
+    """Raise DataError if what was built before is of another commit, or of a folder here with the same name.
+
+    Where the Hub cannot be reached, `datasets` takes what it built last under a name, whatever it was built from.
+    """
+    held = Path(builder.cache_dir).name
+    wanted = revision if revision is not None and _COMMIT.fullmatch(revision) else None
+    if not _COMMIT.fullmatch(held) or (wanted is not None and held != wanted):
+        other = f"the commit {held[:12]}" if _COMMIT.fullmatch(held) else "a folder of that name"
+        raise DataError(
+            f"The data set {task.dataset.path} could not be reached on the Hub, and the local cache holds {other}"
+            f"{f' where {wanted[:12]} is wanted' if wanted else ''}. Run again with a connection. "
+            + folder_of_that_name(task)
+        )
 
 
 def _data_file(task: TaskSpec, split: str, files: Mapping[str, str]) -> str:
