@@ -9,6 +9,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -71,24 +72,26 @@ def _too_long(array: Any) -> Iterator[int]:
         yield int(row)
 
 
-def _text_bytes(array: Any) -> Any:
-    """The bytes of all texts of each row [n] of an Arrow array, whatever it nests."""
+def _text_bytes(array: Any, *, with_binary: bool = False) -> Any:
+    """The bytes of all texts of each row [n] of an Arrow array, whatever it nests, and of all other bytes if asked."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = array.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    counts = partial(_text_bytes, with_binary=with_binary)
+    is_binary = with_binary and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    if is_binary or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_dictionary(kind):
-        lengths = _text_bytes(array.dictionary)
+        lengths = counts(array.dictionary)
         indices = pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False)
         return np.append(lengths, 0)[indices] if len(array) else np.zeros(0, dtype=np.int64)
     if pa.types.is_struct(kind):
-        parts = [_text_bytes(array.field(i)) for i in range(kind.num_fields)]
+        parts = [counts(array.field(i)) for i in range(kind.num_fields)]
         return np.sum(parts, axis=0, dtype=np.int64) if parts else np.zeros(len(array), dtype=np.int64)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         offsets = array.offsets.to_numpy().astype(np.int64)
-        summed = np.concatenate([[0], np.cumsum(_text_bytes(array.values), dtype=np.int64)])
+        summed = np.concatenate([[0], np.cumsum(counts(array.values), dtype=np.int64)])
         return summed[offsets[1:]] - summed[offsets[:-1]]
     return np.zeros(len(array), dtype=np.int64)
 
@@ -168,7 +171,7 @@ def _check_parquet(file: Path) -> None:
 
     try:
         stored = pq.ParquetFile(file)
-        rows, schema = stored.metadata.num_rows, stored.schema_arrow
+        rows = stored.metadata.num_rows
     except pa.ArrowException:
         return
     if rows > ROWS:
@@ -178,10 +181,9 @@ def _check_parquet(file: Path) -> None:
     for number in range(stored.metadata.num_columns):
         chunks = [stored.metadata.row_group(i).column(number) for i in range(stored.num_row_groups)]
         most = sum(chunk.num_values * chunk.total_uncompressed_size for chunk in chunks)
-        if most > UNPACKED_FLOOR and any("DICTIONARY" in encoding for chunk in chunks for encoding in chunk.encodings):
-            root = chunks[0].path_in_schema.partition(".")[0]
-            if _is_repeated(schema.field(root).type):
-                _check_repeated(file, root)
+        is_shared = any("DICTIONARY" in encoding for chunk in chunks for encoding in chunk.encodings)
+        if is_shared and most > UNPACKED_FLOOR and chunks[0].physical_type == "BYTE_ARRAY":
+            _check_repeated(file, chunks[0].path_in_schema)
         elif sum(chunk.total_uncompressed_size for chunk in chunks) > UNPACKED_FLOOR:
             _check_ratio(
                 sum(chunk.total_uncompressed_size for chunk in chunks),
@@ -190,23 +192,12 @@ def _check_parquet(file: Path) -> None:
             )
 
 
-def _is_repeated(kind: Any) -> bool:
-    """Whether Arrow can read such a column without writing out each use of a text."""
-    import pyarrow as pa
-
-    return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
-
-
 def _check_repeated(file: Path, column: str) -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    """Count what the texts of a column come to when each use of them is written out, without doing so."""
     import pyarrow.parquet as pq
 
     total, packed = 0, file.stat().st_size
     batches = pq.ParquetFile(file, read_dictionary=[column]).iter_batches(columns=[column], batch_size=65_536)
     for batch in batches:
-        array = batch.column(0)
-        lengths = pc.binary_length(array.dictionary) if pa.types.is_dictionary(array.type) else pc.binary_length(array)
-        uses = pc.take(lengths, array.indices) if pa.types.is_dictionary(array.type) else lengths
-        total += pc.sum(pc.cast(uses, pa.int64())).as_py() or 0
+        total += int(_text_bytes(batch.column(0), with_binary=True).sum())
         _check_ratio(total, packed, f"{file}, column {column}")
