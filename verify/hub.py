@@ -180,8 +180,8 @@ def _state(model: str, commit: str) -> frozenset[tuple[str, str | None]]:
 def dataset_revision(path: str, revision: str | None) -> str | None:
     """Return the commit of a data set on the Hub.
 
-    None stands for data without a commit (a local path, or a bare builder name such as ``csv``), and for a Hub that
-    cannot be reached while the local cache does not know the revision either.
+    None stands for data without a commit (an absolute path, or a bare builder name such as ``csv``), and for a Hub that
+    cannot be reached while the local cache does not know the revision either. A folder of that name changes nothing.
 
     Raises:
         HubError: the data set or the revision does not exist, or access is refused.
@@ -189,7 +189,7 @@ def dataset_revision(path: str, revision: str | None) -> str | None:
     """
     from huggingface_hub import HfApi
 
-    if path.startswith(("/", ".", "~")) or "/" not in path or _existing(path):
+    if path.startswith(("/", ".", "~")) or "/" not in path:
         return None
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision

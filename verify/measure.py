@@ -24,8 +24,8 @@ from verify.metrics.names import find
 from verify.predictions import LabelPredictions, Predictions, subset
 from verify.repository import Base, laid_over
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
-from verify.tasks.data import source_digest
 from verify.tasks.kinds import inference_settings, scoring_settings, settings_of
+from verify.tasks.places import source_digest
 from verify.types import Measurement, Score, TaskSpec
 
 FOREIGN = "evaluate:"

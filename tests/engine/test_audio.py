@@ -19,7 +19,8 @@ from engine.driving import examples_of, task_of
 from engine.recordings import encoded, tone
 from verify.engine.audio import Recordings, decode, duration
 from verify.errors import DataError, EngineError
-from verify.tasks.audio import data_folder, storable_audio, undecoded
+from verify.tasks.audio import storable_audio, undecoded
+from verify.tasks.places import data_folder
 from verify.types import DatasetSource, TaskSpec
 
 WAVE = tone(0.5, seed=1)

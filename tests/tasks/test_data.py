@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from verify.engine.pictures import picture
 from verify.errors import DataError, NotComparableError
-from verify.tasks.data import DIFFERENT_DATA, load_examples, source_digest
+from verify.tasks.data import DIFFERENT_DATA, load_examples
+from verify.tasks.places import source_digest
 from verify.tasks.schema import parse_task
 
 
@@ -92,7 +94,8 @@ def image_folder(folder):
 def test_a_folder_of_images_with_a_folder_for_each_class(tmp_path):
     examples = load_examples(image_folder(tmp_path / "pictures"), "test")
     assert (examples.labels, examples.references()) == (("cat", "dog"), [0, 1])
-    assert [image.getpixel((0, 0)) for image in examples.column("image")] == [10, 200]
+    pictures = [picture(value, tmp_path / "pictures", "here") for value in examples.column("image")]
+    assert [image.getpixel((0, 0)) for image in pictures] == [10, 200]
 
 
 def test_a_wrong_column_is_named_with_the_ones_there_are(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from builders import SHARED
 from claim_making import claim
 
+from verify.engine.pictures import picture
 from verify.metrics.names import METRICS
 from verify.tasks.data import load_examples
 from verify.tasks.kinds import KINDS
@@ -261,7 +262,7 @@ def _scores(task, examples):
 
 def _pictures(task, examples):
     assert set(examples.references()) == set(range(len(examples.labels)))
-    assert {picture.size for picture in examples.column("image", range(20))} == {(28, 28)}
+    assert {picture(value, None, "here").size for value in examples.column("image", range(20))} == {(28, 28)}
 
 
 def _sounds(task, examples):

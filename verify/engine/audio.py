@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 
 from verify.errors import DataError, EngineError
 from verify.tasks.data import Examples
+from verify.tasks.limits import RECORDING_CHANNELS, RECORDING_FRAMES, RECORDING_RATES, RECORDING_SECONDS
+from verify.tasks.places import stored_file
 
 Waveform = NDArray[np.float32]
 
 RESAMPLER = "soxr HQ"
+_SAMPLES_AT_ONCE = 2**25  # of all channels together
 _HEADERS_AT_ONCE = 64  # rows whose files are in memory together while their durations are read
 
 
@@ -77,10 +80,12 @@ def decode(value: Any, rate: int, folder: Path | None, place: str) -> Waveform:
     source = _source(value, folder, place)
     if isinstance(source, _Samples):
         samples, stated = source.samples, source.rate or rate
+        _check_size(len(samples), stated, 1, place)
     else:
-        with _named_errors(soundfile, place):
-            samples, stated = soundfile.read(source, dtype="float32", always_2d=True)
-        samples = samples.mean(axis=1)
+        with _named_errors(soundfile, place), soundfile.SoundFile(source) as file:
+            stated = file.samplerate
+            _check_size(file.frames, stated, file.channels, place)
+            samples = _averaged(file)
     if not len(samples) or not np.isfinite(samples).all():
         problem = "samples that are not finite" if len(samples) else "no samples"
         raise DataError(f"The recording {place} holds {problem}. Leave it out of the data.")
@@ -95,13 +100,39 @@ def duration(value: Any, rate: int, folder: Path | None, place: str) -> int:
     source = _source(value, folder, place)
     if isinstance(source, _Samples):
         count, stated = len(source.samples), source.rate or rate
+        _check_size(count, stated, 1, place)
     else:
         with _named_errors(soundfile, place):
             header = soundfile.info(source)
         count, stated = header.frames, header.samplerate
+        _check_size(count, stated, header.channels, place)
     if not count:
         raise DataError(f"The recording {place} holds no samples. Leave it out of the data.")
     return round(count * rate / stated)
+
+
+def _averaged(file: Any) -> Waveform:
+    """The mean of all channels of an open file, read in blocks where there are many samples."""
+    if file.frames * file.channels <= _SAMPLES_AT_ONCE:
+        mean: Waveform = file.read(dtype="float32", always_2d=True).mean(axis=1)
+        return mean
+    blocks = file.blocks(max(_SAMPLES_AT_ONCE // file.channels, 1), dtype="float32", always_2d=True)
+    return np.concatenate([block.mean(axis=1) for block in blocks])
+
+
+def _check_size(count: int, rate: int, channels: int, place: str) -> None:
+    """Raise DataError if a recording of ``count`` samples a channel is beyond what honest ones come to."""
+    lowest, highest = RECORDING_RATES
+    if not lowest <= rate <= highest:
+        problem = f"states {rate:,} samples a second, where {lowest:,} to {highest:,} are read"
+    elif count > rate * RECORDING_SECONDS or count > RECORDING_FRAMES:
+        longest = min(RECORDING_SECONDS, RECORDING_FRAMES // rate)
+        problem = f"is {count / rate / 60:,.0f} minutes long, and at most {longest / 60:g} are read at its rate"
+    elif channels > RECORDING_CHANNELS:
+        problem = f"has {channels:,} channels, and at most {RECORDING_CHANNELS} are read"
+    else:
+        return
+    raise DataError(f"The recording {place} {problem}. Correct its header, cut it, or leave it out of the data.")
 
 
 @dataclass(frozen=True)
@@ -135,10 +166,10 @@ def _source(value: Any, folder: Path | None, place: str) -> io.BytesIO | str | _
     )
 
 
-def _file(path: str, folder: Path | None, place: str) -> str:
-    file = Path(path) if folder is None else folder / path
-    if file.is_file():
-        return str(file)
+def _file(path: str, folder: Path | None, place: str) -> io.BytesIO | str:
+    stored = stored_file(path, folder)
+    if stored is not None:
+        return io.BytesIO(stored) if isinstance(stored, bytes) else str(stored)
     where = "" if folder is None else f" (paths are relative to {folder})"
     raise DataError(
         f"The recording {place}: there is no file {path}{where}. Correct the path, or columns.audio in the task."

@@ -20,9 +20,9 @@ from verify.engine.audio_inputs import (
 from verify.engine.classes import classifier
 from verify.engine.job import Job, Prepared, logits_of
 from verify.engine.load import class_names, model_for
-from verify.tasks.audio import data_folder
 from verify.tasks.data import Examples
 from verify.tasks.kinds import settings_of
+from verify.tasks.places import data_folder
 
 
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) -> Prepared:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.engine.audio import RESAMPLER, Recordings, Waveform
+from verify.engine.preprocessor import check_preprocessor
 from verify.errors import DataError, EngineError
 
 FRAME = 320
@@ -36,6 +37,7 @@ def load_feature_extractor(folder: str) -> Any:
     """The repository's feature extractor, with no code from the repository. Raises EngineError if it has none."""
     from transformers import AutoFeatureExtractor
 
+    check_preprocessor(folder)
     try:
         return AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:

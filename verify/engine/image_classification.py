@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.engine.classes import classifier
-from verify.engine.image_processor import adjusted_image_processor, processor_settings
+from verify.engine.image_processor import adjusted_image_processor, preprocessed, processor_settings
 from verify.engine.job import Job, Prepared
 from verify.engine.load import class_names, model_for
 from verify.engine.pictures import picture
-from verify.tasks.audio import data_folder
 from verify.tasks.data import Examples
 from verify.tasks.kinds import settings_of
+from verify.tasks.places import data_folder
 
 IMAGES_PER_BATCH = 32
 
@@ -37,11 +37,8 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], device: str) 
     def collate(positions: Sequence[int]) -> Any:
         chosen = rows[list(positions)].tolist()
         places = [f"{examples.columns['image']!r} in row {row}" for row in chosen]
-        images = [
-            picture(value, folder, place).convert(mode)
-            for value, place in zip(examples.column("image", chosen), places, strict=True)
-        ]
-        return processor(images=images, return_tensors="pt")
+        cells = zip(examples.column("image", chosen), places, strict=True)
+        return preprocessed(processor, ((picture(value, folder, place).convert(mode), place) for value, place in cells))
 
     return Prepared(
         family=family,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from verify.errors import EngineError, UsageError
+from verify.engine.preprocessor import check_preprocessor
+from verify.errors import DataError, EngineError, UsageError
+from verify.tasks.limits import BATCH_PIXELS, PICTURE_PIXELS
 from verify.types import Setting
 
 _FILE = "preprocessor_config.json"
@@ -36,6 +38,7 @@ def load_image_processor(folder: str, **options: Any) -> Any:
     from transformers import AutoImageProcessor
 
     options |= {"local_files_only": True, "trust_remote_code": False}
+    check_preprocessor(folder)
     try:
         renamed = _renamed(Path(folder) / _FILE)
         if renamed is None:
@@ -68,6 +71,38 @@ def adjusted_image_processor(folder: str, settings: Mapping[str, Setting], mode:
         kept = 1.0 if settings["crop_pct"] is None else float(settings["crop_pct"])
         changes |= _sizes(processor, is_exact=is_exact, kept=kept, mode=mode, file=file)
     return load_image_processor(folder, **changes) if changes else processor
+
+
+def preprocessed(processor: Any, images: Iterable[tuple[Any, str]]) -> dict[str, Any]:
+    """What the processor makes of a batch of images, each with its place in the data, as torch tensors [n, …].
+
+    No more of them are held at their full size than :data:`verify.tasks.limits.BATCH_PIXELS` allows. Raises DataError
+    for one that the processor would stretch beyond reason.
+    """
+    import torch
+
+    done, held, pixels = list[Mapping[str, Any]](), list[Any](), 0
+    for image, place in images:
+        _check_stretch(processor, image.size, place)
+        pixels += image.size[0] * image.size[1]
+        if held and pixels > BATCH_PIXELS:
+            done.append(processor(images=held, return_tensors="pt"))
+            held, pixels = [], image.size[0] * image.size[1]
+        held.append(image)
+    done.append(processor(images=held, return_tensors="pt"))
+    return dict(done[0]) if len(done) == 1 else {name: torch.cat([part[name] for part in done]) for name in done[0]}
+
+
+def _check_stretch(processor: Any, size: tuple[int, int], place: str) -> None:
+    """Raise DataError if a shorter edge brought to the model's size makes the longer one boundless."""
+    shorter, longer = min(size), max(size)
+    stated = getattr(processor, "size", None)
+    edge = stated.get("shortest_edge") if isinstance(stated, Mapping) else getattr(stated, "shortest_edge", None)
+    if getattr(processor, "do_resize", False) and edge and edge * edge * longer / max(shorter, 1) > PICTURE_PIXELS:
+        raise DataError(
+            f"The image {place} has {size[0]:,} × {size[1]:,} pixels, so that the shorter edge brought to {edge} makes "
+            f"more than {PICTURE_PIXELS / 1e6:g} million. Cut it, or leave it out of the data."
+        )
 
 
 def processor_settings(processor: Any) -> dict[str, str]:

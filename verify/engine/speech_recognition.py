@@ -37,9 +37,9 @@ from verify.engine.text_inputs import load_tokenizer, texts
 from verify.engine.whisper import whisper_cost, whisper_features, whisper_language, whisper_windows
 from verify.errors import EngineError
 from verify.predictions import Column, Family
-from verify.tasks.audio import data_folder
 from verify.tasks.data import Examples
 from verify.tasks.kinds import settings_of
+from verify.tasks.places import data_folder
 from verify.types import Setting
 
 _GENERATES = frozenset({"whisper", "speech_to_text", "speech-encoder-decoder", "moonshine"})

@@ -14,7 +14,7 @@ from verify.engine.job import ENGINE_VERSION
 from verify.errors import HubError
 from verify.metrics import SCORER_VERSION
 from verify.sweep.cards import Card, looked_up
-from verify.tasks.data import is_local, media_beside
+from verify.tasks.places import is_local, media_beside
 from verify.tasks.registry import Registry
 from verify.types import TaskSpec
 

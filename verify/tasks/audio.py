@@ -1,4 +1,6 @@
-"""Reading data sets with recordings: kept as bytes or paths, because `datasets` itself decodes only with torchcodec.
+"""Reading data sets with recordings and pictures: kept as bytes or paths, and decoded one by one by the engine.
+
+`datasets` itself decodes recordings only with torchcodec.
 
 torchcodec needs a build that fits torch and FFmpeg's libraries. The engine decodes with soundfile instead
 (:mod:`verify.engine.audio`), so all that is asked of `datasets` is to hand the files over as they are.
@@ -6,12 +8,10 @@ torchcodec needs a build that fits torch and FFmpeg's libraries. The engine deco
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
-
-from verify.types import TaskSpec
 
 
 @contextmanager
@@ -42,24 +42,23 @@ def storable_audio() -> Iterator[None]:
 
 
 def undecoded(table: Any) -> Any:
-    """The same `datasets.Dataset` or `IterableDataset`, with each recording as its bytes and path.
+    """The same `datasets.Dataset` or `IterableDataset`, with each recording and picture as its bytes and path.
 
-    Nothing is copied; a table without Audio columns comes back as it is.
+    `datasets` would open whatever file or address a path names, and decode a batch of pictures before anybody knows
+    their sizes. Nothing is copied, but for columns that nest them; a table without them comes back as it is.
     """
-    from datasets import Audio
-
     for name, feature in (table.features or {}).items():
-        if isinstance(feature, Audio):
-            table = table.cast_column(name, Audio(decode=False))
+        plain = _undecoded(feature)
+        if plain != feature:
+            table = table.cast_column(name, plain)
     return table
 
 
-def data_folder(task: TaskSpec, split: str) -> Path | None:
-    """The folder from which the paths in a column are taken: that of the data file, or the data set's own.
-
-    None for a data set on the Hub, whose recordings travel inside its files.
-    """
-    if task.dataset.data_files is not None:
-        return Path(task.dataset.data_files[split]).parent if split in task.dataset.data_files else None
-    folder = Path(task.dataset.path)
-    return folder if folder.is_dir() else None
+def _undecoded(feature: Any) -> Any:
+    if isinstance(feature, Mapping):
+        return {name: _undecoded(part) for name, part in feature.items()}
+    if isinstance(feature, list):
+        return [_undecoded(part) for part in feature]
+    if hasattr(feature, "decode"):
+        return replace(feature, decode=False)
+    return replace(feature, feature=_undecoded(feature.feature)) if hasattr(feature, "feature") else feature

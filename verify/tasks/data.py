@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.connection import bound_session
-from verify.errors import DataError, NotComparableError, VerifyError
+from verify.errors import DataError, NotComparableError
 from verify.spelling import suggestion
-from verify.tasks.audio import storable_audio, undecoded
+from verify.tasks.reading import load_table
 from verify.types import TaskSpec
 
 
@@ -114,7 +111,7 @@ def load_examples(task: TaskSpec, split: str, revision: str | None = None, *, fi
     Raises DataError when the data set or a column is missing, and NotComparableError when it has no such split; both
     name what there is.
     """
-    table = _load(task, split, revision, first)
+    table = load_table(task, split, revision, first)
     columns = dict(task.columns)
     for role, column in columns.items():
         name = column if column in table.column_names else column.partition(".")[0]
@@ -144,124 +141,7 @@ def load_examples(task: TaskSpec, split: str, revision: str | None = None, *, fi
     return Examples(table, split, columns, labels, is_regression, tuple(notes), is_labelled, is_multi_label)
 
 
-CONVERTED = "refs/convert/parquet"
-_OF_RESULTS = (".json", ".jsonl", ".log", ".parquet")
 DIFFERENT_DATA = "the data at hand are not the claimed data"
-
-
-def is_local(task: TaskSpec) -> bool:
-    """Whether a task's data are files or a folder here, and not a data set on the Hub."""
-    return task.dataset.data_files is not None or Path(task.dataset.path).is_dir()
-
-
-def source_digest(task: TaskSpec) -> str | None:
-    """Sixteen hex digits over the local files of a data set, their bytes and what they are called inside it.
-
-    None for a data set on the Hub. A split or a class may be told by a folder's name alone, so names count.
-    """
-    if not is_local(task):
-        return None
-    source = task.dataset
-    if source.data_files is not None:
-        files = {split: Path(file) for split, file in source.data_files.items()}
-    else:
-        folder = Path(source.path)
-        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    digest = hashlib.sha256()
-    for name, file in sorted(files.items()):
-        try:
-            with file.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{task.file}: the data file {file} cannot be read: {error.strerror}.") from error
-        digest.update(f"{name}\0{content}\0".encode(errors="surrogateescape"))
-    if source.data_files is not None and {"audio", "image"} & set(task.columns):
-        digest.update(_media(task))
-    return digest.hexdigest()[:16]
-
-
-def media_beside(task: TaskSpec) -> list[Path]:
-    """The files beside a task's tables, which may name recordings or pictures by path; none for other kinds of data.
-
-    Results may lie there, too, and change with every run: files of their kinds are left out, as the tables are.
-    """
-    tables = {Path(file) for file in (task.dataset.data_files or {}).values()}
-    if not {"audio", "image"} & set(task.columns):
-        return []
-    folders = {table.parent for table in tables}
-    beside = {path for folder in folders for path in folder.rglob("[!.]*") if path.suffix not in _OF_RESULTS}
-    return sorted(path for path in beside - tables if path.is_file())
-
-
-def _media(task: TaskSpec) -> bytes:
-    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in media_beside(task)]
-    return "\0".join(listed).encode(errors="surrogateescape")
-
-
-def _load(task: TaskSpec, split: str, revision: str | None, first: int | None) -> Any:
-    import datasets
-
-    datasets.disable_progress_bars()
-    bound_session()
-    source = task.dataset
-    on_hub = not is_local(task)
-    files = dict(source.data_files) if source.data_files is not None else None
-    if files is not None and split not in files:
-        raise NotComparableError(
-            f"{task.file}: dataset.data_files names no split {split!r}. {suggestion(split, files)}"
-        )
-    if files is not None and not Path(files[split]).is_file():
-        raise DataError(
-            f"The data set {source.path}, split {split}, could not be loaded: {task.file}: the data file "
-            f"{files[split]} cannot be read: No such file."
-        )
-    # on the branch with the Hub's own conversion to parquet each config is a folder
-    converted = on_hub and source.revision == CONVERTED
-    name, data_dir = (None, source.name) if converted else (source.name, None)
-    try:
-        with storable_audio():
-            if on_hub and first is not None:
-                stream = datasets.load_dataset(
-                    source.path,
-                    name,
-                    data_dir=data_dir,
-                    split=split,
-                    revision=revision or source.revision,
-                    streaming=True,
-                )
-                rows = undecoded(stream)
-                return datasets.Dataset.from_list(list(rows.take(first)), features=rows.features)
-            table = datasets.load_dataset(
-                source.path,
-                name,
-                data_dir=data_dir,
-                data_files={split: files[split]} if files is not None else None,
-                split=split,
-                revision=(revision or source.revision) if on_hub else None,
-            )
-    except Exception as error:
-        raise _data_error(task, split, error) from error
-    table = undecoded(table)
-    return table if first is None else table.select(range(min(first, len(table))))
-
-
-def _data_error(task: TaskSpec, split: str, error: Exception) -> VerifyError:
-    where = f"The data set {task.dataset.path}" + (f" ({task.dataset.name})" if task.dataset.name else "")
-    while type(error).__name__ == "DatasetGenerationError" and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    text = " ".join(str(error).split())
-    if "Unknown split" in text or "Bad split" in text:
-        return NotComparableError(f"{where} has no split {split!r}: {text} Choose one with override.split=NAME.")
-    if "scripts are no longer supported" in text:
-        return DataError(
-            f"{where} needs its author's loading script, which is refused. Point the task at a copy as files."
-        )
-    if "BuilderConfig" in text:
-        return DataError(f"{where}: {text} Correct dataset.name in {task.file}.")
-    return DataError(
-        f"{where}, split {split}, could not be loaded: {type(error).__name__}: {text[:400]} "
-        "Check the name, your connection, and HF_TOKEN if the data set is gated."
-    )
 
 
 def _is_missing(value: Any, is_regression: bool) -> bool:

@@ -21,6 +21,7 @@ from verify.record import Conditions, read_record, recorded, write_record
 from verify.repository import Base
 from verify.store import slug
 from verify.subject import Loadable, fetched, gated, reference_to, subject_of
+from verify.tasks.places import folder_of_that_name
 from verify.tasks.registry import Registry
 from verify.tasks.resolve import Resolved
 from verify.types import Measurement, TaskSpec
@@ -138,7 +139,12 @@ def cells_of(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig
 def data_revision(task: TaskSpec, config: VerifyConfig) -> str | None:
     """The commit of a task's data set, None for files. Raises HubError if it has no such revision."""
     revision = config.override.dataset_revision or task.dataset.revision
-    return revision if task.dataset.data_files is not None else hub.dataset_revision(task.dataset.path, revision)
+    if task.dataset.data_files is not None:
+        return revision
+    try:
+        return hub.dataset_revision(task.dataset.path, revision)
+    except HubError as error:
+        raise HubError(f"{error} {folder_of_that_name(task)}".strip()) from error
 
 
 def _measured_before(loadable: Loadable, config: VerifyConfig) -> Subject | None:

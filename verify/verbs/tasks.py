@@ -106,12 +106,23 @@ def _rendered(task: TaskSpec, split: str, examples: Examples) -> Table:
     from rich.table import Table
 
     table = Table(title=f"{task.name}, {split}: the first {len(examples)} rows", title_justify="left")
-    columns = {role: examples.column(role) for role in examples.columns}
+    columns = {role: _shown(role, task, split, examples) for role in examples.columns}
     for role, column in examples.columns.items():
         table.add_column(f"{role} ({column})", overflow="fold")
     for i in range(len(examples)):
         table.add_row(*(escape(_cell(role, values[i], examples)) for role, values in columns.items()))
     return table
+
+
+def _shown(role: str, task: TaskSpec, split: str, examples: Examples) -> list[object]:
+    """The values of a role, pictures decoded."""
+    from verify.engine.pictures import picture
+    from verify.tasks.places import data_folder
+
+    values, folder = examples.column(role), data_folder(task, split)
+    if role != "image":
+        return values
+    return [picture(value, folder, f"{examples.columns[role]!r} in row {row}") for row, value in enumerate(values)]
 
 
 def _cell(role: str, value: object, examples: Examples) -> str:
