@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.errors import StoreError
+from verify.files import write_json
 from verify.predictions import LabelPredictions
-from verify.store import PREDICTIONS, PROBE, RunFolder, slug, write_json
+from verify.store import PREDICTIONS, PROBE, RunFolder, slug
 from verify.types import Score
 
 ROOT = Path(__file__).parents[1]

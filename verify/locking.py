@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from filelock import FileLock, Timeout
 
 from verify.engine.job import Emit
-from verify.errors import StoreError
+from verify.files import cannot_write
 from verify.store import RunFolder
 
 WAITING = "waiting for another run of the same model and task"
@@ -30,10 +30,7 @@ def locked(folder: RunFolder, emit: Emit) -> Iterator[None]:
             emit({"event": "stage", "stage": WAITING})
             lock.acquire()
     except OSError as error:
-        raise StoreError(
-            f"The results folder {folder.path} cannot be written: {error.strerror}. Choose another one with "
-            "results=FOLDER."
-        ) from error
+        raise cannot_write(folder.path / ".lock", error) from error
     try:
         yield
     finally:

@@ -18,9 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from verify import seals
 from verify.config import VerifyConfig
 from verify.errors import UsageError
-from verify.store import cannot_write
+from verify.files import cannot_write
 from verify.sweep.progress_file import PATIENCE
 from verify.sweep.remote import Loss, RemoteWorkers
 from verify.sweep.remote_task import RemoteTask, logged, tail
@@ -73,6 +74,7 @@ class SlurmJobs(RemoteWorkers[Any]):
         self._asked = time.monotonic()
         self._silent: dict[str, float] = {}  # since when a job is known to have ended without an answer
         self._is_local = config.engine.address == LOCAL
+        seals.share(seals.establish())  # jobs inherit the environment of whoever submits them
         self._executor = self._new_executor()
 
     def _new_executor(self) -> Any:

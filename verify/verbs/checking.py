@@ -16,8 +16,9 @@ from verify import hub
 from verify.config import VerifyConfig
 from verify.engine.job import Emit
 from verify.errors import HubError, UsageError, VerifyError
+from verify.files import DamagedError
 from verify.measure import Cell, RunJobs, Subject, check_metrics, measure, must_run
-from verify.record import Conditions, read_record, recorded, write_record
+from verify.record import Conditions, recorded, stored_record, write_record
 from verify.store import slug
 from verify.tasks.registry import Registry
 from verify.tasks.resolve import Resolved
@@ -140,14 +141,18 @@ def data_revision(task: TaskSpec, config: VerifyConfig) -> str | None:
 
 
 def _measured_before(repository: hub.ModelRepository, config: VerifyConfig) -> Subject | None:
-    """The model as the last check of the same commit identified it; None where there was none."""
+    """The model as the last check of the same commit identified it; None where there was none here."""
     if repository.revision is None:
         return None
     try:
-        record = read_record(Path(config.results) / slug(repository.model))
-    except UsageError:
+        record, is_made_here = stored_record(Path(config.results) / slug(repository.model))
+    except (UsageError, DamagedError):
         return None
-    if (record.model, record.revision) != (repository.model, repository.revision) or not record.digests:
+    if (
+        not is_made_here
+        or (record.model, record.revision) != (repository.model, repository.revision)
+        or not record.digests
+    ):
         return None
     return Subject(repository.model, repository.revision, repository.folder, record.digests)
 
