@@ -13,7 +13,6 @@ from loopback_hub import LoopbackHub
 # closes it when Hydra sets logging up; it leaves the real one alone.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
-
 # before any test module is imported, and for every process that a test starts: never the secret of whoever tests
 os.environ["VERIFY_SECRET"] = secrets.token_hex(32)
 

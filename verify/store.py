@@ -106,6 +106,8 @@ class RunFolder:
         for kind in (PREDICTIONS, PROBE, DRAFT):
             for _ in self._shards(kind, strictly=True):
                 pass
+            if self.received:
+                self.predictions(kind)
 
     def clear_links(self) -> None:
         """Take out links in the place of files that a run is about to write."""
@@ -174,7 +176,7 @@ class RunFolder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        form = (self.info() or {}).get("family") if self.received else None
+        info = self.info() if self.received else None
         for file in self._files(kind):
             digest = file.stem.partition(".")[0]
             try:
@@ -186,7 +188,7 @@ class RunFolder:
                     continue
                 raise error if isinstance(error, DamagedError) else DamagedError(str(error)) from error
             if self.received:
-                table = checked(file, lambda one: checked_table(one, form), content)
+                table = checked(file, lambda one: checked_table(one, info), content)
                 yield table.select(columns) if columns else table
             else:
                 # without threads: Arrow's pools can abort a process that ends right after it has read

@@ -1,6 +1,6 @@
 """Results folders that somebody else has written, forged or damaged: they are data, and nothing that is wrong is told.
 
-The folder is one that an earlier version wrote, kept in tests/golden; the model that made it is scripts/demo/digits-vit.
+The folder is one that an earlier version wrote, kept in tests/golden, of the model scripts/demo/digits-vit.
 """
 
 import hashlib
@@ -199,7 +199,7 @@ def fewer_examples(model):
 @variants(forge_rows, forge_score, add_rows, swap_seals, move_rows_of_another_kind, other_labels, fewer_examples)
 def test_a_check_does_not_answer_from_what_was_forged(own, variant, tmp_path):
     variant(own)
-    before = {file for file in own.parent.rglob("*.parquet")}
+    before = set(own.parent.rglob("*.parquet"))
     done = verify(*CHECK, "--json", cwd=tmp_path).require_bounds()
     assert (done.code, settled(done.found)) == (1, kept_verdicts())
     assert all(file.exists() for file in before), "nothing of the old is deleted"
@@ -526,7 +526,7 @@ def test_links_are_not_followed_to_what_a_run_writes(results, tmp_path):
 def test_results_that_may_only_be_read_are_told_and_nothing_is_written(results, capsys, monkeypatch, again):
     if again:
         measured(results).unlink()
-    before = {file for file in results.rglob("*")}
+    before = set(results.rglob("*"))
 
     def refused(*_):
         raise OSError(30, "Read-only file system")
@@ -536,4 +536,4 @@ def test_results_that_may_only_be_read_are_told_and_nothing_is_written(results, 
     code, found, err = run(capsys, "judge", str(results))
     assert (code, settled(found)) == (1, kept_verdicts())
     assert "may not be written, so the verdicts are shown and not stored" in err
-    assert {file for file in results.rglob("*")} == before
+    assert set(results.rglob("*")) == before
