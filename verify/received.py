@@ -77,14 +77,15 @@ def _classes(info: _Info) -> int:
     return len(info.data_labels) if info.data_labels is not None else MOST_EXAMPLES
 
 
-def checked_table(content: bytes, family: object) -> Any:
-    """The rows of a shard as an Arrow table, of the columns and types of its family."""
+def checked_table(content: bytes, info: Mapping[str, Any] | None) -> Any:
+    """The rows of a shard as an Arrow table, with the columns, types and examples of the run that ``info`` describes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if family not in list(Family):
+    if info is None:
         raise UnreadableError("no run is there that says what these rows are")
-    form = CLASSES[Family(str(family))]
+    family = Family(info["family"])
+    form = CLASSES[family]
     try:
         file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
         _check_schema(file.schema_arrow, form)
@@ -105,6 +106,11 @@ def checked_table(content: bytes, family: object) -> Any:
         inner = column.flatten() if pa.types.is_list(column.type) else column
         if column.null_count or inner.null_count:
             raise UnreadableError(f"the column {name} lacks values")
+    example = table["example"].to_numpy()
+    if len(example) and not (0 <= example.min() and example.max() < info["population"]):
+        raise UnreadableError(f"a row is of no example, of which there are {info['population']}")
+    if family is Family.CLASSIFICATION and not np.isfinite(table["reference"].to_numpy()).all():
+        raise UnreadableError("a label is no number")
     return table
 
 
@@ -141,8 +147,6 @@ def _problem(found: Predictions, data_labels: Any) -> str | None:
         most = len(data_labels) if data_labels is not None else MOST_EXAMPLES
         if found.reference.min() < 0 or found.reference.max() >= most:
             return "a label is none of the data set's"
-    if isinstance(found, LabelPredictions) and not np.isfinite(found.reference).all():
-        return "a label is no number"
     if isinstance(found, LabelSetPredictions):
         highest = max(found.label_of_logit, default=-1)
         if not _is_matrix(found.reference) or (len(found) and found.reference.shape[1] <= highest):

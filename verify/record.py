@@ -253,7 +253,8 @@ def _check(record: Record) -> None:
         _check_settings(task)
     if any(not claim.evidence for claim in (*record.claims, *record.candidates)):
         raise UnreadableError("a claim stands nowhere")
-    if not 0 <= record.conditions.probe_share <= 1 or record.conditions.seed < 0 or (record.conditions.limit or 1) < 1:
+    conditions = record.conditions
+    if not (0 <= conditions.probe_share <= 1 and 0 <= conditions.seed < 2**63 and 0 < (conditions.limit or 1) < 2**63):
         raise UnreadableError("the record.conditions are none of a check")
     for path in (path for cell in record.cells for path in (cell.run, cell.scores) if path is not None):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
