@@ -78,7 +78,7 @@ def _classes(info: _Info) -> int:
 
 
 def checked_table(content: bytes, info: Mapping[str, Any] | None) -> Any:
-    """The rows of a shard as an Arrow table, with the columns, types and examples of the run that ``info`` describes."""
+    """The rows of a shard as an Arrow table, with the columns, types and examples of the run of ``info``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -107,7 +107,7 @@ def checked_table(content: bytes, info: Mapping[str, Any] | None) -> Any:
         if column.null_count or inner.null_count:
             raise UnreadableError(f"the column {name} lacks values")
     example = table["example"].to_numpy()
-    if len(example) and not (0 <= example.min() and example.max() < info["population"]):
+    if len(example) and not (example.min() >= 0 and example.max() < info["population"]):
         raise UnreadableError(f"a row is of no example, of which there are {info['population']}")
     if family is Family.CLASSIFICATION and not np.isfinite(table["reference"].to_numpy()).all():
         raise UnreadableError("a label is no number")
@@ -129,8 +129,6 @@ def _check_schema(schema: Any, form: type[Predictions]) -> None:
 
 def checked_predictions(found: Predictions, info: Mapping[str, Any]) -> Predictions:
     """The predictions themselves, if they can be those of the run that ``info`` describes."""
-    if len(found) and not (found.example.min() >= 0 and found.example.max() < info["population"]):
-        raise UnreadableError(f"a row is of no example, of which there are {info['population']}")
     problem = _problem(found, info.get("data_labels"))
     if problem:
         raise UnreadableError(problem)
