@@ -307,16 +307,16 @@ def test_no_code_that_results_name_is_run(results, capsys, payload, variant, mon
             assert "task_path=[FOLDER]" in err
 
 
-def of_the_demo(results):
+def of_the_demo(results, tasks=DEMO / "tasks"):
     """As if the kept results were of the data that the demo has now, whose file is another one with the same rows."""
-    digest = source_digest(load_registry([str(DEMO / "tasks")])["digits"])
+    digest = source_digest(load_registry([str(tasks)])["digits"])
     edit(results / "claims.json", lambda found: found["cells"][0].update(dataset_digest=digest))
 
 
 def test_the_users_own_task_file_may_name_code(results, capsys, payload):
     code_in_the_record(results)
-    of_the_demo(results)
     own_tasks = Path(shutil.copytree(DEMO / "tasks", "tasks"))
+    of_the_demo(results, own_tasks)
     with (own_tasks / "digits.yaml").open("a") as file:
         file.write(f"metrics: [accuracy, 'evaluate:{(results / 'score/score.py').resolve()}']\n")
     _, found, _ = run(capsys, "judge", str(results), "task_path=[tasks]")
@@ -538,7 +538,7 @@ def test_results_that_may_only_be_read_are_told_and_nothing_is_written(results, 
         measured(results).unlink()
     before = set(results.rglob("*"))
 
-    def refused(*_):
+    def refused(*_, **__):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("os.fsync", refused)  # who tests may be root, whom no permission stops
