@@ -1,3 +1,5 @@
+import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,9 @@ from loopback_hub import LoopbackHub
 # rouge-score imports absl, whose log handler keeps the standard error that it finds, here one that pytest captures, and
 # closes it when Hydra sets logging up; it leaves the real one alone.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+# before any test module is imported, and for every process that a test starts: never the secret of whoever tests
+os.environ["VERIFY_SECRET"] = secrets.token_hex(32)
 
 
 @pytest.fixture

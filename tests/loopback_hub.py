@@ -35,7 +35,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 LARGE = (".safetensors", ".bin", ".pt", ".h5", ".onnx", ".parquet", ".model")  # stored as LFS objects
 PAGE = 3
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT", "VERIFY_SECRET")
 
 
 @dataclass(frozen=True)

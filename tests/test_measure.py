@@ -142,7 +142,7 @@ def test_only_what_is_not_in_the_store_is_run(check, engine):
     assert len(engine.runs) == 2, "everything is answered from the store"
 
 
-def test_a_cell_whose_stored_rows_cannot_be_read_does_not_spoil_the_others(check, engine):
+def test_a_cell_whose_stored_rows_cannot_be_read_is_measured_like_the_others(check, engine):
     task("one")
     task("second")
     claim(one="0.5", second="0.5")
@@ -151,10 +151,9 @@ def test_a_cell_whose_stored_rows_cannot_be_read_does_not_spoil_the_others(check
         file.unlink()
     (folder_of("one").path / PREDICTIONS / f"{'0' * 64}.parquet").mkdir()
     code, found, _ = check()
-    assert verdicts(found)["one"]["kind"] == "error"
-    assert "cannot be read" in verdicts(found)["one"]["reason"]
+    assert verdicts(found)["one"]["measured"] is not None
     assert verdicts(found)["second"]["measured"] is not None
-    assert code in (1, 4)
+    assert code in (0, 1)
 
 
 def test_two_processes_measure_several_tasks(check):

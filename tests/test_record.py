@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from verify.claims.group import Finding
 from verify.errors import BlockedError, DataError, UsageError, VerifyError
+from verify.files import DamagedError
 from verify.record import FILE, Conditions, Failure, failure, read_record, recorded, rooted, write_record
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry
@@ -169,7 +170,7 @@ def test_a_changed_record_is_refused_in_one_paragraph(tmp_path, path, value, wor
     found = written(tmp_path)
     changed(found, path, value)
     (tmp_path / FILE).write_text(json.dumps(found))
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(DamagedError) as error:
         read_record(tmp_path)
     assert words in str(error.value)
     assert "verify check" in str(error.value)
@@ -179,7 +180,7 @@ def test_a_changed_record_is_refused_in_one_paragraph(tmp_path, path, value, wor
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe\x00", b"null", b"[" * 100_000])
 def test_a_file_that_is_no_record_is_refused(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(UsageError, match=FILE):
+    with pytest.raises(DamagedError, match=FILE):
         read_record(tmp_path)
 
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.errors import StoreError
+from verify.files import DamagedError, write_json
 from verify.predictions import LabelPredictions
-from verify.store import PREDICTIONS, PROBE, RunFolder, slug, write_json
+from verify.store import PREDICTIONS, PROBE, RunFolder, slug
 from verify.types import Score
 
 ROOT = Path(__file__).parents[1]
@@ -127,10 +128,13 @@ def test_statistics_come_back_under_their_key_and_those_that_are_damaged_do_not(
     assert len(list(folder.statistics("other"))) <= 1, "a folder in the way is no error"
 
 
-def test_a_shard_that_cannot_be_read_is_an_error(tmp_path):
+def test_a_shard_that_cannot_be_read_is_run_again_and_an_error_in_what_was_received(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_info({"family": "classification", "label_of_logit": [0, 1, 2], "population": 9, "notes": []})
     (tmp_path / PREDICTIONS / f"{'0' * 64}.parquet").mkdir(parents=True)
-    with pytest.raises(StoreError, match=r"shard .*parquet cannot be read"):
-        RunFolder(tmp_path).rows(PREDICTIONS)
+    assert folder.rows(PREDICTIONS) is None
+    with pytest.raises(DamagedError, match=r"parquet cannot be read: Is a directory"):
+        RunFolder(tmp_path, received=True).rows(PREDICTIONS)
 
 
 def test_a_file_where_a_folder_should_be_is_an_error_that_says_what_to_do(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from verify.engine.job import Emit
-from verify.errors import StoreError
+from verify.files import cannot_write
 from verify.store import RunFolder
 
 WAITING = "waiting for another run of the same model and task"
@@ -41,10 +41,7 @@ def locked(folder: RunFolder, emit: Emit) -> Iterator[None]:
                 lock.acquire()
             _wait_for_workers(folder.path, emit)
         except OSError as error:
-            raise StoreError(
-                f"The results folder {folder.path} cannot be written: {error.strerror}. Choose another one with "
-                "results=FOLDER."
-            ) from error
+            raise cannot_write(folder.path / ".lock", error) from error
         yield
     finally:
         lock.release()

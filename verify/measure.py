@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify import __version__
+from verify import __version__, seals
 from verify.config import VerifyConfig
 from verify.engine.job import ENGINE_VERSION, Emit, Job
 from verify.engine.plan import complete_prefix, example_order
 from verify.errors import StoreError, UsageError, VerifyError
+from verify.files import ReadOnlyError
 from verify.locking import locked
 from verify.metrics import SCORER_VERSION
-from verify.metrics.names import find
+from verify.metrics.names import METRICS, find
 from verify.predictions import LabelPredictions, Predictions, subset
 from verify.repository import Base, laid_over
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
@@ -29,6 +30,11 @@ from verify.tasks.places import source_digest
 from verify.types import Measurement, Score, TaskSpec
 
 FOREIGN = "evaluate:"
+
+NOT_MADE_HERE = (
+    "These results were not made here: they come from somebody else, or from a version without seals. They are told as "
+    "they are stored; verify check measures the model itself."
+)
 
 RunJobs = Callable[[Sequence[Job], Emit], list[VerifyError | None]]
 """Runs the jobs of one model and says what became of each, as :func:`verify.engine.launch.run_jobs` does."""
@@ -76,13 +82,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class _Pending:
+class Pending:
     """A cell that must be scored: where, and with what is known beside the predictions."""
 
     cell: Cell
     folder: RunFolder
     selection: Mapping[str, Any]
     digest: str | None
+
+
+@dataclass(frozen=True)
+class Code:
+    """Metrics that are code, and must not be run: their scores are those of an ``earlier`` measurement, or unknown."""
+
+    earlier: Measurement | None
 
 
 def measure(
@@ -101,7 +114,7 @@ def measure(
     end.
     """
     found: dict[int, Measurement | VerifyError] = {}
-    pending: dict[int, _Pending] = {}
+    pending: dict[int, Pending] = {}
     for index, cell in enumerate(cells):
         try:
             one = _stored_or_pending(subject, cell, config)
@@ -114,6 +127,7 @@ def measure(
                 pending[index] = one
     with contextlib.ExitStack() as locks:
         for index in sorted(pending, key=lambda index: str(pending[index].folder.path)):
+            pending[index].folder.clear_links()
             locks.enter_context(locked(pending[index].folder, partial(_of_cell, emit, index)))
         found |= _measured(subject, pending, config, emit, settled, run)
     return [found[index] for index in range(len(cells))]
@@ -124,34 +138,26 @@ def must_run(subject: Subject, cells: Sequence[Cell], config: VerifyConfig, sett
     for index, cell in enumerate(cells):
         with contextlib.suppress(VerifyError):  # what keeps a cell from being measured needs no model
             one = _stored_or_pending(subject, cell, config)
-            if isinstance(one, _Pending) and not _is_complete(one, config, _enough(settled, index, one, config)):
+            if isinstance(one, Pending) and not _is_complete(one, config, _enough(settled, index, one, config)):
                 return True
     return False
 
 
-def rescore(subject: Subject, cell: Cell, folder: RunFolder, digest: str | None, config: VerifyConfig) -> Measurement:
-    """The scores of a stored run by the present scorer and the task's present settings; no model is loaded.
-
-    ``folder`` holds the rows of ``cell``, ``digest`` identifies its local data (None on the Hub); ``config`` chose
-    them.
-    Raises StoreError if the rows are gone, and whatever scoring raises.
-    """
-    selection = _selection(cell.task, config)
-    if stored := folder.measurement(selection):
-        return replace(stored, result=str(folder.measurement_file(selection)))
-    with locked(folder, lambda event: None):
-        nothing_run = {"seconds": 0.0, "inference_seconds": 0.0}
-        return _score(subject, _Pending(cell, folder, selection, digest), config, nothing_run)
-
-
-def _stored_or_pending(subject: Subject, cell: Cell, config: VerifyConfig) -> Measurement | _Pending:
+def _stored_or_pending(subject: Subject, cell: Cell, config: VerifyConfig) -> Measurement | Pending:
     digest = source_digest(cell.task)
     identity = _identity(subject, cell, config, digest)
     folder = RunFolder.for_run(Path(config.results), subject.model, cell.task.name, cell.split, identity)
-    selection = _selection(cell.task, config)
+    selection = selection_of(cell.task, config)
     if stored := folder.measurement(selection):
-        return replace(stored, result=str(folder.measurement_file(selection)))
-    return _Pending(cell, folder, selection, digest)
+        return told(stored, folder, folder.measurement_file(selection))
+    return Pending(cell, folder, selection, digest)
+
+
+def told(measurement: Measurement, folder: RunFolder, file: Path) -> Measurement:
+    """A measurement with the place where it is stored, and whether what it rests on was made here."""
+    provenance = {**measurement.provenance, "made_here": not folder.received}
+    notes = (NOT_MADE_HERE, *measurement.notes) if folder.received else measurement.notes
+    return replace(measurement, result=str(file), provenance=provenance, notes=tuple(dict.fromkeys(notes)))
 
 
 def _of_cell(emit: Emit, cell: int, event: Mapping[str, Any]) -> None:
@@ -160,7 +166,7 @@ def _of_cell(emit: Emit, cell: int, event: Mapping[str, Any]) -> None:
 
 def _measured(
     subject: Subject,
-    pending: Mapping[int, _Pending],
+    pending: Mapping[int, Pending],
     config: VerifyConfig,
     emit: Emit,
     settled: Settled | None,
@@ -170,6 +176,7 @@ def _measured(
     from verify.engine.launch import run_jobs
 
     run = run or run_jobs
+    seals.establish()
     started = time.monotonic()
     inference = dict.fromkeys(pending, 0.0)
     found: dict[int, Measurement | VerifyError] = {}
@@ -201,13 +208,13 @@ def _measured(
         emit({"event": "stage", "stage": "scoring", "cell": index})
         seconds = {"seconds": time.monotonic() - started, "inference_seconds": inference[index]}
         try:
-            found[index] = _score(subject, one, config, {name: round(value, 3) for name, value in seconds.items()})
+            found[index] = score_rows(subject, one, config, {name: round(value, 3) for name, value in seconds.items()})
         except VerifyError as error:
             found[index] = error
     return found
 
 
-def _enough(settled: Settled | None, index: int, one: _Pending, config: VerifyConfig) -> Callable[[], bool]:
+def _enough(settled: Settled | None, index: int, one: Pending, config: VerifyConfig) -> Callable[[], bool]:
     """Whether what is stored of a cell settles what is asked about it."""
 
     def enough() -> bool:
@@ -252,7 +259,7 @@ def _identity(subject: Subject, cell: Cell, config: VerifyConfig, digest: str | 
     }
 
 
-def _selection(task: TaskSpec, config: VerifyConfig) -> dict[str, Any]:
+def selection_of(task: TaskSpec, config: VerifyConfig) -> dict[str, Any]:
     """Which rows are scored and how; a new scorer version makes every stored score be computed again."""
     return {
         "scorer": SCORER_VERSION,
@@ -265,7 +272,7 @@ def _selection(task: TaskSpec, config: VerifyConfig) -> dict[str, Any]:
     }
 
 
-def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) -> Job:
+def _job(subject: Subject, one: Pending, config: VerifyConfig, may_stop: bool) -> Job:
     from verify.engine.launch import default_threads
 
     engine = config.engine
@@ -298,7 +305,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) 
     )
 
 
-def _is_complete(one: _Pending, config: VerifyConfig, enough: Callable[[], bool]) -> bool:
+def _is_complete(one: Pending, config: VerifyConfig, enough: Callable[[], bool]) -> bool:
     if one.folder.info() is None:
         return False
     from verify.engine.run import probe_examples
@@ -310,7 +317,13 @@ def _is_complete(one: _Pending, config: VerifyConfig, enough: Callable[[], bool]
     return bool(np.isin(probed, one.folder.examples(PROBE)).all())
 
 
-def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mapping[str, float]) -> Measurement:
+def score_rows(
+    subject: Subject,
+    one: Pending,
+    config: VerifyConfig,
+    seconds: Mapping[str, float],
+    code: Code | None = None,
+) -> Measurement:
     """Score the stored predictions, of all rows asked for or of as many as the time allowed, and store the scores."""
     from verify.engine.adaptive import CALIBRATION
     from verify.metrics.constant import constant_note
@@ -338,12 +351,14 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
         low = draft_budget(predictions, draft, rows[:CALIBRATION], scores, settings)
         budgets = {name: budget + low.get(name, 0.0) for name, budget in budgets.items()}
     scores = {name: replace(score, budget=budgets.get(name, 0.0)) for name, score in scores.items()}
-    for name in task.metrics:
+    for name in task.metrics if code is None else ():
         if name.startswith(FOREIGN):
             from verify.metrics.bridge import foreign
 
             for key, value in foreign(name.removeprefix(FOREIGN), predictions).items():
                 scores.setdefault(key, Score(value, len(rows)))
+    if code is not None and code.earlier is not None and code.earlier.n == len(rows):
+        scores = {**{name: one for name, one in code.earlier.scores.items() if name not in METRICS}, **scores}
     measurement = Measurement(
         task=task.name,
         split=one.cell.split,
@@ -373,8 +388,10 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
         notes=(*laid_over(subject.base), *info["notes"], *notes, *constant_note(predictions)),
     )
     selection = one.selection if len(rows) == len(order) else {**one.selection, "first": len(rows)}
-    folder.write_measurement(selection, measurement)
-    return replace(measurement, result=str(folder.measurement_file(selection)))
+    if code is None:
+        with contextlib.suppress(ReadOnlyError):
+            folder.write_measurement(selection, measurement)
+    return told(measurement, folder, folder.measurement_file(selection))
 
 
 _KEPT = (

@@ -7,7 +7,6 @@ folder, which may be moved or copied.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -15,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from verify import errors
 from verify.claims.group import Finding
 from verify.errors import UsageError, VerifyError
+from verify.files import DamagedError, checked, damaged, read_stored, write_sealed
 from verify.plain import UnreadableError, from_plain
-from verify.store import write_json
+from verify.tasks.kinds import KINDS
 from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
 from verify.types import Claim, Measurement, TaskSpec
@@ -192,30 +192,32 @@ def rooted(task: TaskSpec) -> TaskSpec:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write the record into ``folder``, atomically. Raises StoreError if that is impossible."""
-    write_json(folder / FILE, {"schema": SCHEMA, **asdict(record)})
+    write_sealed(folder / FILE, {"schema": SCHEMA, **asdict(record)}, depth=2)
 
 
 def read_record(folder: Path) -> Record:
-    """The record in ``folder``. Raises UsageError, in one paragraph, if there is none that this version can read."""
+    """The record in ``folder``, as :func:`stored_record` reads it."""
+    return stored_record(folder)[0]
+
+
+def stored_record(folder: Path) -> tuple[Record, bool]:
+    """The record in ``folder``, and whether it was made here, under this user's seal.
+
+    Raises, in one paragraph, UsageError if there is none, and DamagedError for one that this version cannot read.
+    """
     file = folder / FILE
-    again = "Run `verify check` on the model again; what it measured is kept and answers at once."
-    try:
-        found = json.loads(file.read_bytes())
-    except FileNotFoundError as error:
+    found = read_stored(file, depth=2)
+    if found is None:
         raise UsageError(
-            f"{folder} holds no {FILE}, in which a check leaves the claims that it read. {again}"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file} cannot be read: {error}. {again}") from error
-    schema = found.pop("schema", None) if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        raise UsageError(f"{file} has the schema {schema!r}, and this version reads {SCHEMA}. {again}")
-    try:
-        record: Record = from_plain(Record, found, "the record")
-        _check(record)
-    except UnreadableError as error:
-        raise UsageError(f"{file} is damaged, or another program changed it: {error}. {again}") from error
-    return record
+            f"{folder} holds no {FILE}, in which a check leaves the claims that it read. Run `verify check` on the "
+            "model again; what it measured is kept and answers at once."
+        )
+    values, is_made_here = found
+    if (schema := values.pop("schema", None)) != SCHEMA:
+        raise DamagedError(damaged(file, f"it has the schema {schema!r}, and this version reads {SCHEMA}"))
+    record: Record = checked(file, lambda one: from_plain(Record, one, "the record"), values)
+    checked(file, _check, record)
+    return record, is_made_here
 
 
 def failure(one: Failure) -> VerifyError:
@@ -249,6 +251,25 @@ def _check(record: Record) -> None:
         raise UnreadableError(f"the record lacks the task {lost[0]}")
     if any(not 0 <= place < len(record.findings) for place in record.impossible.values()):
         raise UnreadableError("the record lacks a finding")
+    if any(task.kind not in KINDS for task in record.tasks):
+        raise UnreadableError("the record has a task of an unknown kind")
+    for task in record.tasks:
+        _check_settings(task)
+    if any(not claim.evidence for claim in (*record.claims, *record.candidates)):
+        raise UnreadableError("a claim stands nowhere")
+    conditions = record.conditions
+    if not (0 <= conditions.probe_share <= 1 and 0 <= conditions.seed < 2**63 and 0 < (conditions.limit or 1) < 2**63):
+        raise UnreadableError("the record.conditions are none of a check")
     for path in (path for cell in record.cells for path in (cell.run, cell.scores) if path is not None):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
             raise UnreadableError(f"the path {path} leads outside the folder")
+
+
+def _check_settings(task: TaskSpec) -> None:
+    known = KINDS[task.kind].settings
+    for name, value in task.settings.items():
+        wanted = known[name].type if name in known else None
+        if wanted is None or not (value is None or type(value) is wanted or (wanted is float and type(value) is int)):
+            raise UnreadableError(
+                f"the task {task.name} has the setting {name}={value!r}, which its kind does not take"
+            )

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from sweep.sweeping import heed_interruptions
 from verify.compose import compose_config
 from verify.errors import UsageError
-from verify.store import write_json
+from verify.files import write_json
 from verify.sweep import cards
 from verify.sweep.devices import CPU, GPU, Device, Devices
 from verify.sweep.plan import make_plan

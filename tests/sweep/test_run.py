@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from verify.config import SweepConfig, VerifyConfig
 from verify.errors import StoreError
-from verify.store import slug, write_json
+from verify.files import write_json
+from verify.store import slug
 from verify.sweep.run import InterruptedSweepError, Schedule, read_finished, sweep, write_finished
 from verify.sweep.units import Died, Ended, Finished, Happened, Unit
 from verify.sweep.work import verdicts_file

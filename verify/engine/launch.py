@@ -23,8 +23,8 @@ from verify.engine.job import Emit, Job, jobs_to_json
 from verify.engine.layout import alone
 from verify.engine.worker import RECORD
 from verify.errors import EngineError, VerifyError
+from verify.files import cannot_write, write_json
 from verify.import_path import restrict
-from verify.store import cannot_write, write_json
 
 LOG_TAIL_LINES = 12
 STANDARD_INPUT = "0"

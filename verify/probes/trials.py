@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,10 +187,10 @@ def _scores(found: Measurement, variant: Variant) -> dict[str, float]:
     if not variant.is_alone:
         return {name: score.value for name, score in found.scores.items()}
     settings = settings_of(variant.task.kind, variant.task.settings)
-    folder = RunFolder(Path(found.result or "").parents[1])
-    predictions = folder.predictions(PROBE, settings=settings)
+    folder = RunFolder.behind(found)
+    predictions = folder.predictions(PROBE, settings=settings) if folder else None
     if predictions is None or len(predictions) < found.population:
-        raise EngineError(f"The second configuration in {folder.path} is not complete. Run the same search again.")
+        raise EngineError(f"The second configuration in {found.result} is not complete. Run the same search again.")
     return {name: score.value for name, score in score_all(predictions, settings)[0].items()}
 
 

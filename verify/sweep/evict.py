@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from verify.content import content_key
+from verify.files import read_sealed, write_sealed
 from verify.plain import UnreadableError, from_plain
-from verify.store import read_json, write_json
 from verify.sweep.cards import is_folder
 
 if TYPE_CHECKING:
@@ -101,14 +101,15 @@ class Evictor:
                 cache = _cache()
 
     def _read(self) -> dict[str, _Download]:
-        found = read_json(self._file) or {}
+        found = read_sealed(self._file, depth=2) or {}
         with contextlib.suppress(UnreadableError):
             if found.get("schema") == SCHEMA:
                 return dict(from_plain(Mapping[str, _Download], found.get("models")))
         return {}
 
     def _write(self, downloads: Mapping[str, _Download]) -> None:
-        write_json(self._file, {"schema": SCHEMA, "models": {name: asdict(one) for name, one in downloads.items()}})
+        models = {name: asdict(one) for name, one in downloads.items()}
+        write_sealed(self._file, {"schema": SCHEMA, "models": models}, depth=2)
 
 
 def _name_of_cache() -> str:

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from verify.engine.launch import LOG_TAIL_LINES
 from verify.engine.worker import RECORD
+from verify.files import cannot_write
 from verify.import_path import restrict
-from verify.store import cannot_write
 
 Hear = Callable[["WorkerProcess", Mapping[str, Any] | None], None]
 """Receives every report of a process, from a thread, and None once it has ended."""

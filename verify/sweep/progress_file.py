@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from verify.store import cannot_write
+from verify.files import cannot_write
 
 BETWEEN_ROWS = 1.0
 """Seconds between two events that only count rows: a fast model would write thousands of them."""

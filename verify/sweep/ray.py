@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from verify import seals
 from verify.config import VerifyConfig
 from verify.errors import EngineError, UsageError
 from verify.sweep import progress_file
@@ -37,8 +38,9 @@ class RayTask:
     log: Path
 
 
-def perform(task: RemoteTask) -> Finished:
-    """What a process of Ray does with a unit."""
+def perform(task: RemoteTask, secret: str) -> Finished:
+    """What a process of Ray does with a unit; ``secret`` is that of the user who sweeps (:mod:`verify.seals`)."""
+    seals.share(secret)
     return task()
 
 
@@ -160,7 +162,7 @@ class RayWorkers(RemoteWorkers[RayTask]):
         log = self.folder / "ray" / f"{name}.log"
         needed = self._needed(task.unit.devices)
         options = self._task.options(num_gpus=needed.get("GPU", 0), num_cpus=needed["CPU"])
-        return RayTask(options.remote(replace(task, log=str(log))), log)
+        return RayTask(options.remote(replace(task, log=str(log)), seals.establish()), log)
 
     def _outcome(self, handle: RayTask) -> Finished | Loss | None:
         from ray import exceptions

@@ -12,11 +12,13 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
+from verify import seals
 from verify.config import VerifyConfig
 from verify.config_values import bytes_of
 from verify.errors import EngineError, VerifyError
+from verify.files import read_sealed, write_sealed
 from verify.plain import UnreadableError, from_plain
-from verify.store import read_json, slug, write_json
+from verify.store import slug
 from verify.sweep.evict import Evictor
 from verify.sweep.units import Died, Ended, Finished, Report, Unit, Workers
 from verify.sweep.work import FOLDER, failed, verdicts_file
@@ -124,6 +126,7 @@ def sweep(
     workers are closed whatever happens. Raises :class:`InterruptedSweepError` on Ctrl-C, with what was done (a second
     Ctrl-C ends the workers at once), and StoreError if results cannot be written; what was done before is kept.
     """
+    seals.establish()
     schedule = Schedule(units, config.sweep.retries)
     at_once = True
     try:
@@ -157,22 +160,22 @@ def sweep(
 
 def write_finished(results: Path, finished: Finished) -> None:
     """Store what became of a unit where :func:`read_finished` finds it."""
-    write_json(_file(results, finished.key), {"schema": SCHEMA, **asdict(finished)})
+    write_sealed(_file(results, finished.key), {"schema": SCHEMA, **asdict(finished)}, depth=2)
 
 
 def read_finished(results: Path, key: str) -> Finished | None:
     """What became of a unit in an earlier sweep, None if that is not known or must be tried again.
 
-    Raises StoreError if the file is there and cannot be read.
+    Only what this user's sweeps have stored counts.
     """
-    found = read_json(_file(results, key))
+    found = read_sealed(_file(results, key), depth=2)
     if found is None or found.pop("schema", None) != SCHEMA:
         return None
     with contextlib.suppress(UnreadableError, VerifyError):
         finished: Finished = from_plain(Finished, found)
         if finished.settled and finished.folder is None:
             return finished
-        if finished.settled and verdicts_file(results, key).is_file():
+        if finished.settled and read_sealed(verdicts_file(results, key), depth=3) is not None:
             return replace(finished, folder=str(results / slug(finished.model)))
     return None
 

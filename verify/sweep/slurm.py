@@ -20,10 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from verify import seals
 from verify.config import VerifyConfig
 from verify.errors import UsageError
+from verify.files import cannot_write
 from verify.lifeline import end_with_starter, without_input
-from verify.store import cannot_write
 from verify.sweep.progress_file import PATIENCE
 from verify.sweep.remote import Loss, RemoteWorkers
 from verify.sweep.remote_task import RemoteTask, logged, tail
@@ -83,6 +84,7 @@ class SlurmJobs(RemoteWorkers[Any]):
         self._silent: dict[str, float] = {}  # since when a job is known to have ended without an answer
         self._is_local = config.engine.address == LOCAL
         self._lifeline: tuple[int, ...] = os.pipe() if self._is_local else ()
+        seals.share(seals.establish())  # jobs inherit the environment of whoever submits them
         self._executor = self._new_executor()
 
     def _new_executor(self) -> Any:

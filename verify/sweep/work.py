@@ -12,8 +12,9 @@ from pathlib import Path
 from verify.config import VerifyConfig
 from verify.engine.job import Emit, Job
 from verify.errors import EngineError, VerifyError
+from verify.files import write_sealed
 from verify.measure import RunJobs
-from verify.store import slug, write_json
+from verify.store import slug
 from verify.sweep.units import OPENED, Finished, Unit
 from verify.tasks.registry import Registry
 from verify.types import VerdictKind
@@ -75,7 +76,7 @@ def finish(unit: Unit, opened: Opened | VerifyError, config: VerifyConfig, emit:
         outcome = check_opened(opened, config_of(unit, config), retry, follow, _without(unit.given_up, run))
         folder = Path(config.results) / slug(outcome.model)
         store(outcome, folder)
-        write_json(verdicts_file(Path(config.results), unit.key), exported(outcome))
+        write_sealed(verdicts_file(Path(config.results), unit.key), exported(outcome), depth=3)
     except VerifyError as error:
         return failed(unit, opened.model, error, time.monotonic() - started)
     # a time budget may have ended a run, which the same command then continues

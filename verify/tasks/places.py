@@ -93,7 +93,12 @@ def media_beside(task: TaskSpec) -> list[Path]:
 
 
 def _media(task: TaskSpec) -> bytes:
-    listed = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in media_beside(task)]
+    """Names, sizes and times of what lies beside the tables; names inside their folders, which may be moved."""
+    tables = [Path(file).parent for file in (task.dataset.data_files or {}).values()]
+    listed = []
+    for file in media_beside(task):
+        name = next(file.relative_to(folder) for folder in tables if file.is_relative_to(folder)).as_posix()
+        listed.append(f"{name}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}")
     return "\0".join(listed).encode(errors="surrogateescape")
 
 

@@ -16,8 +16,9 @@ from verify import hub
 from verify.config import VerifyConfig
 from verify.engine.job import Emit
 from verify.errors import HubError, UsageError, VerifyError
+from verify.files import DamagedError
 from verify.measure import Cell, RunJobs, Subject, check_metrics, measure, must_run
-from verify.record import Conditions, read_record, recorded, write_record
+from verify.record import Conditions, recorded, stored_record, write_record
 from verify.repository import Base
 from verify.store import slug
 from verify.subject import Loadable, fetched, gated, reference_to, subject_of
@@ -148,15 +149,19 @@ def data_revision(task: TaskSpec, config: VerifyConfig) -> str | None:
 
 
 def _measured_before(loadable: Loadable, config: VerifyConfig) -> Subject | None:
-    """The model as the last check of the same commits identified it; None where there was none."""
+    """The model as the last check of the same commits identified it; None where there was none here."""
     repository = loadable.repository
     if any(part.revision is None for part in loadable.parts):
         return None
     try:
-        record = read_record(Path(config.results) / slug(repository.model))
-    except UsageError:
+        record, is_made_here = stored_record(Path(config.results) / slug(repository.model))
+    except (UsageError, DamagedError):
         return None
-    if (record.model, record.revision) != (repository.model, repository.revision) or not record.digests:
+    if (
+        not is_made_here
+        or (record.model, record.revision) != (repository.model, repository.revision)
+        or not record.digests
+    ):
         return None
     base = Base(reference_to(loadable.base), loadable.base.folder) if loadable.base else None
     if record.base != (base.reference if base else None):

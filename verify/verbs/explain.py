@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from verify.compose import worst
 from verify.config import VerifyConfig
-from verify.errors import StoreError
+from verify.errors import StoreError, UsageError
 from verify.judge.cases import Case
 from verify.judge.differences import DIFFERS, Key, with_explanations
 from verify.measure import Subject
 from verify.report.explanations import show_explanations
 from verify.report.terminal import summary
 from verify.types import Verdict
-from verify.verbs.stored import Stored, concluded, opened, rerun_config
+from verify.verbs.stored import Again, Stored, concluded, doubt, opened, rerun_config
 from verify.verbs.trials import keep
 from verify.verbs.verdicts import (
     Outcome,
@@ -31,6 +33,9 @@ from verify.verbs.verdicts import (
     searched,
 )
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[0-9a-f]{40}", re.ASCII)
+"""A model on the Hub at a commit, as the record of a check names it."""
+
 MINUTES = 10.0
 """For the reruns of each task, where the command line gives no budget."""
 
@@ -40,20 +45,25 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
 
     Stored predictions are searched without a model. With ``rerun``, what they do not explain is searched further: the
     model is run again under settings that only a run can show, for ``config.budget`` minutes at most for each task
-    (``MINUTES`` if there is none). Raises UsageError for a RESULT that cannot be read.
+    (``MINUTES`` if there is none). Raises UsageError for a RESULT that is none, and StoreError for one that cannot be
+    read.
     """
     err = Console(stderr=True, highlight=False)
     codes = []
     for stored, again in opened(results, config, err):
-        before = judged(again.resolved, again.results, config.policy, stored.record.retry)
-        differing = differences(before, again.resolved, again.results)
-        searches = searched(differing)
+        with doubt(stored):
+            before = judged(again.resolved, again.results, config.policy, stored.retry)
+            differing = differences(before, again.resolved, again.results)
+            searches = searched(differing)
         if rerun and (open_cases := {key: case for key, case in differing.items() if not is_certain(searches[key])}):
+            if not stored.is_made_here:
+                _require_own(stored, again, open_cases, config)
             _rerun(stored, open_cases, config, err)
             searches |= searched(open_cases)
         deeper = {} if rerun else dict.fromkeys(searches, deeper_command(stored.folder))
-        part = concluded(stored, again, with_explanations(before, searches, deeper))
-        _show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
+        with doubt(stored):
+            part = concluded(stored, again, with_explanations(before, searches, deeper), err)
+            _show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
         codes.append(part.exit_code)
     return worst(codes)
 
@@ -73,6 +83,23 @@ def _rerun(stored: Stored, differing: Mapping[Key, Case], config: VerifyConfig, 
         keep(case, [attempt.paid for attempt in attempts])
 
 
+def _require_own(stored: Stored, again: Again, differing: Mapping[Key, Case], config: VerifyConfig) -> None:
+    """Raise UsageError if a rerun of received results would load what they name: a folder, or data of their tasks."""
+    record = stored.record
+    for case in differing.values():
+        if case.task.name not in again.tasks.own:
+            raise UsageError(
+                f"{stored.folder} was not made here, so a rerun takes its data from your own task files only, and none "
+                f"is given that asks for what {case.task.name} asked. Name their folder: task_path=[FOLDER]."
+            )
+    bases = [record.base] if record.base and config.base is None else []
+    if any(not _HUB_ID.fullmatch(one) or Path(one).exists() for one in (record.reference, *bases)):
+        raise UsageError(
+            f"{stored.folder} was not made here, and its model, or the base of it, is not on the Hub, so nothing is run. "
+            "Check your own copy of the model, then explain what that has stored: verify check FOLDER."
+        )
+
+
 def _subject(stored: Stored, config: VerifyConfig) -> Subject:
     """The model of a record, on its base. Raises a VerifyError if it is gone, is refused, or is not what it was."""
     from verify import hub
@@ -84,7 +111,7 @@ def _subject(stored: Stored, config: VerifyConfig) -> Subject:
     if subject.digests != record.digests:
         raise StoreError(
             f"The files of {record.reference} are not those that were measured, so a rerun would say nothing about "
-            f"them. Check the model again first: {record.retry}"
+            f"them. Check the model again first: {stored.retry}"
         )
     return subject
 

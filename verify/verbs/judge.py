@@ -8,7 +8,7 @@ from rich.console import Console
 
 from verify.compose import worst
 from verify.config import VerifyConfig
-from verify.verbs.stored import concluded, opened
+from verify.verbs.stored import concluded, doubt, opened
 from verify.verbs.verdicts import explained, judged, show
 
 
@@ -16,13 +16,15 @@ def run(results: Sequence[str], config: VerifyConfig, *, as_json: bool) -> int:
     """Judge the claims of every RESULT by the policy of ``config``; prints, stores and returns the exit code.
 
     What is stored are the verdicts on the whole model, also where RESULT names one of its runs. Every RESULT is found
-    before the first is judged. Raises UsageError for one that cannot be read.
+    before the first is judged. Raises UsageError for one that is no result, and StoreError for one that cannot be read.
     """
     err = Console(stderr=True, highlight=False)
     codes = []
     for stored, again in opened(results, config, err):
-        verdicts = judged(again.resolved, again.results, config.policy, stored.record.retry)
-        part = concluded(stored, again, explained(verdicts, again.resolved, again.results, stored.folder))
-        show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
+        with doubt(stored):
+            verdicts = judged(again.resolved, again.results, config.policy, stored.retry)
+            told = explained(verdicts, again.resolved, again.results, stored.folder)
+            part = concluded(stored, again, told, err)
+            show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
         codes.append(part.exit_code)
     return worst(codes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,9 +97,9 @@ def counted(parts: Parts, verdicts: Sequence[Verdict], alpha: float) -> dict[str
 
 
 def _stored_sample(measurement: Measurement, task: TaskSpec) -> Sample | None:
-    if measurement.result is None:
+    folder = RunFolder.behind(measurement)
+    if folder is None:
         return None
-    folder = RunFolder(Path(measurement.result).parents[1])
     info = folder.info()
     order = example_order(measurement.population, int(measurement.provenance["seed"]), measurement.n)
     predictions = stored_predictions(folder, task, order)

@@ -1,7 +1,13 @@
-"""A RESULT of the command line: where it is stored, what was claimed, and what was measured, all without a model."""
+"""A RESULT of the command line: where it is stored, what was claimed, and what was measured, all without a model.
+
+Results are data. Of those that were not made here nothing is run, and no file is read that they name.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +17,17 @@ from rich.markup import escape
 
 from verify.config import VerifyConfig
 from verify.errors import StoreError, UsageError, VerifyError
+from verify.files import DamagedError, ReadOnlyError, damaged
+from verify.measure import FOREIGN, NOT_MADE_HERE, Code, Subject, check_metrics
 from verify.measure import Cell as Measured
-from verify.measure import Subject, check_metrics, rescore
-from verify.record import FILE, Cell, Record, failure, read_record, rooted
+from verify.record import FILE, Cell, Record, failure, stored_record
 from verify.repository import Base
+from verify.rescore import rescore
 from verify.store import RunFolder
-from verify.tasks.kinds import inference_settings
-from verify.tasks.registry import load_registry
 from verify.tasks.resolve import Resolved
-from verify.tasks.schema import parse_task
-from verify.types import Measurement, TaskSpec, Verdict
+from verify.types import Measurement, Verdict
+from verify.verbs.present import PresentTasks, present_tasks
+from verify.verbs.trials import require_readable
 from verify.verbs.verdicts import FILE as VERDICTS
 from verify.verbs.verdicts import Outcome, measurements_of, store
 
@@ -32,15 +39,24 @@ _KINDS_OF_RESULT = (
 
 @dataclass(frozen=True)
 class Stored:
-    """The results of one model in ``folder``; ``cells`` are those that RESULT names, all of them or one."""
+    """The results of one model in ``folder``; ``cells`` are those that RESULT names, all of them or one.
+
+    ``is_made_here`` says whether the record carries this user's seal.
+    """
 
     folder: Path
     record: Record
     cells: tuple[Cell, ...]
+    is_made_here: bool
 
     @property
     def is_whole(self) -> bool:
         return self.cells == self.record.cells
+
+    @property
+    def retry(self) -> str:
+        """The command that checks the model again; a stranger's is not repeated."""
+        return self.record.retry if self.is_made_here else shlex.join(["verify", "check", self.record.model])
 
     def part(self, outcome: Outcome) -> Outcome:
         """What of an outcome is about the cells that RESULT names."""
@@ -62,24 +78,36 @@ class Again:
     resolved: Resolved
     results: dict[tuple[str, str], Measurement | VerifyError]
     notes: tuple[str, ...]
+    tasks: PresentTasks
 
 
 def find(result: str) -> Stored:
-    """The stored results that a RESULT names. Raises UsageError if it is none, or none that can be read."""
+    """The stored results that a RESULT names.
+
+    Raises UsageError if it is none, and StoreError if it is one that cannot be read.
+    """
+    try:
+        return _found(result)
+    except (OSError, RuntimeError) as error:  # the latter: links that lead in a circle
+        problem = getattr(error, "strerror", None) or "links lead in a circle"
+        raise StoreError(f"{result} cannot be read: {problem}. Name {_KINDS_OF_RESULT}.") from error
+
+
+def _found(result: str) -> Stored:
     path = Path(result).expanduser()
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UsageError(f"There is no {result}. Name {_KINDS_OF_RESULT}.")
-    path = path.resolve()
+    path = path.resolve(strict=True)
     if path.name in (FILE, VERDICTS):
         path = path.parent
-    if (path / FILE).is_file() or (path / VERDICTS).is_file():
-        record = read_record(path)
-        return Stored(_as_seen(path, result), record, record.cells)
+    if os.path.lexists(path / FILE) or os.path.lexists(path / VERDICTS):
+        record, is_made_here = _record(path)
+        return Stored(_as_seen(path, result), record, record.cells, is_made_here)
     run = path.parents[1] if path.is_file() and path.parent.name == "measurements" else path
-    if not (run / "run.json").is_file():
+    if not os.path.lexists(run / "run.json"):
         raise UsageError(f"{result} is no result of a check. Name {_KINDS_OF_RESULT}.")
     folder = run.parents[1]
-    record = read_record(folder)
+    record, is_made_here = _record(folder)
     cells = tuple(cell for cell in record.cells if cell.run is not None and folder / cell.run == run)
     if not cells:
         raise UsageError(
@@ -87,7 +115,15 @@ def find(result: str) -> Stored:
             f"{folder / FILE}. Name {_listed(record, folder)}, or check the model again with the settings of that run; "
             "it answers from what is stored."
         )
-    return Stored(_as_seen(folder, result), record, cells)
+    return Stored(_as_seen(folder, result), record, cells, is_made_here)
+
+
+def _record(folder: Path) -> tuple[Record, bool]:
+    """The record beside results. Raises StoreError if it is gone or damaged."""
+    try:
+        return stored_record(folder)
+    except UsageError as error:
+        raise StoreError(str(error)) from error
 
 
 def _as_seen(folder: Path, result: str) -> Path:
@@ -104,8 +140,10 @@ def measured_again(stored: Stored, config: VerifyConfig) -> Again:
     check chose, and so is the share of them that ran a second time. ``config`` gives the rest.
     """
     record, notes = stored.record, []
-    tasks, changed = _present_tasks(record, config.task_path)
-    notes += changed
+    if not stored.is_made_here:
+        notes.append(f"{stored.folder}: {NOT_MADE_HERE}")
+    present = present_tasks(record, config.task_path, is_made_here=stored.is_made_here)
+    notes += present.notes
     rows = replace(
         config,
         limit=record.conditions.limit,
@@ -121,25 +159,59 @@ def measured_again(stored: Stored, config: VerifyConfig) -> Again:
     subject = Subject(record.model, record.revision, Path(record.reference), record.digests, base=base)
     results: dict[tuple[str, str], Measurement | VerifyError] = {}
     for cell in record.cells:
-        task = tasks[cell.task]
         key = (cell.task, cell.split)
         if cell.failure is not None:
             results[key] = failure(cell.failure)
             continue
-        check_metrics(task)
-        folder = RunFolder(stored.folder / (cell.run or ""))
-        measured = Measured(task, cell.split, cell.dataset_revision)
         try:
-            if folder.info() is None:
-                raise StoreError(f"The run in {folder.path} is gone or unreadable. To run it again: {record.retry}")
-            results[key] = rescore(subject, measured, folder, cell.dataset_digest, rows)
-        except UsageError:
+            results[key] = _scored(stored, cell, present, subject, rows)
+        except (UsageError, DamagedError):
             raise
         except VerifyError as error:
             results[key] = error
     resolved = record.resolved()
-    matches = tuple(replace(one, task=tasks[one.task.name]) if one.task else one for one in resolved.matches)
-    return Again(replace(resolved, matches=matches), results, tuple(notes))
+    matches = tuple(replace(one, task=present.tasks[one.task.name]) if one.task else one for one in resolved.matches)
+    return Again(replace(resolved, matches=matches), results, tuple(notes), present)
+
+
+def _scored(stored: Stored, cell: Cell, present: PresentTasks, subject: Subject, rows: VerifyConfig) -> Measurement:
+    """The scores of one cell. Raises StoreError if its run is gone, DamagedError if it is not what was stored."""
+    task = present.tasks[cell.task]
+    folder = _run_folder(stored, cell)
+    if folder.info() is None:
+        raise StoreError(f"The run in {folder.path} is gone or unreadable. To run it again: {stored.retry}")
+    with doubted(folder.path) if folder.received else contextlib.nullcontext():
+        code = None
+        if cell.task not in present.own and any(name.startswith(FOREIGN) for name in task.metrics):
+            code = Code(folder.measurement_in(stored.folder / cell.scores) if cell.scores else None)
+        else:
+            check_metrics(task)
+        measured = Measured(task, cell.split, cell.dataset_revision)
+        return rescore(subject, measured, folder, cell.dataset_digest, rows, code)
+
+
+def _run_folder(stored: Stored, cell: Cell) -> RunFolder:
+    """The run of a cell: as it was made here, else as it was received."""
+    path = stored.folder / (cell.run or "")
+    if not stored.is_made_here and not path.resolve().is_relative_to(stored.folder.resolve()):
+        raise DamagedError(damaged(stored.folder / FILE, f"{cell.run} leads outside the folder"))
+    folder = RunFolder(path)
+    if folder.info() is None:
+        folder = RunFolder(path, received=True)
+    folder.require_sound()
+    require_readable(path)
+    return folder
+
+
+@contextlib.contextmanager
+def doubted(place: Path) -> Iterator[None]:
+    """Have whatever goes wrong with results that were not made here said of them: any program may have written them."""
+    try:
+        yield
+    except VerifyError:
+        raise
+    except Exception as error:
+        raise DamagedError(damaged(place, f"what is stored does not fit together ({type(error).__name__})")) from error
 
 
 def rerun_config(stored: Stored, config: VerifyConfig) -> VerifyConfig:
@@ -161,18 +233,32 @@ def opened(results: Sequence[str], config: VerifyConfig, err: Console) -> Iterat
     Raises UsageError for one that cannot be read.
     """
     for result, stored in [(result, find(result)) for result in results]:
-        again = measured_again(stored, config)
-        require_current(result, stored, again)
+        with doubt(stored):
+            again = measured_again(stored, config)
+            require_current(result, stored, again)
         for note in again.notes:
             err.print(escape(note))
         yield stored, again
 
 
-def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...]) -> Outcome:
-    """Store the verdicts on the whole model; what of them is about the cells that RESULT names."""
+def doubt(stored: Stored) -> contextlib.AbstractContextManager[None]:
+    """:func:`doubted` for results that were not made here; errors in what was are those of this program."""
+    return contextlib.nullcontext() if stored.is_made_here else doubted(stored.folder)
+
+
+def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...], err: Console) -> Outcome:
+    """Store the verdicts on the whole model; what of them is about the cells that RESULT names.
+
+    Results that may only be read are told like any other, and ``err`` says that nothing was written.
+    """
     record = stored.record
+    if not stored.is_made_here:
+        verdicts = tuple(replace(one, notes=tuple(dict.fromkeys((NOT_MADE_HERE, *one.notes)))) for one in verdicts)
     whole = Outcome(record.model, record.revision, verdicts, measurements_of(again.results), again.resolved.findings)
-    store(whole, stored.folder)
+    try:
+        store(whole, stored.folder)
+    except ReadOnlyError:
+        err.print(escape(f"{stored.folder} may not be written, so the verdicts are shown and not stored."))
     return stored.part(whole)
 
 
@@ -192,45 +278,6 @@ def require_current(result: str, stored: Stored, again: Again) -> None:
             f"{stored.record.model}. Name {cell.scores} in {stored.folder}, or check the model again with the "
             "settings of that measurement; it answers from what is stored."
         )
-
-
-def _present_tasks(record: Record, task_path: Sequence[str]) -> tuple[dict[str, TaskSpec], list[str]]:
-    """The tasks of a record as their files are now, and a note on each that now asks for other predictions."""
-    given = load_registry(task_path) if task_path else {}
-    tasks, notes = {}, []
-    for task in record.tasks:
-        now = rooted(given[task.name]) if task.name in given else _read_again(task)
-        if now is not None and _asks_for(now) != _asks_for(task):
-            notes.append(
-                f"{now.file} has changed in what is run, so {task.name} is judged as it was when it was run. To run it "
-                "as it is now, check the model again."
-            )
-            now = None
-        tasks[task.name] = now or task
-    return tasks, notes
-
-
-def _read_again(task: TaskSpec) -> TaskSpec | None:
-    """The task as its file is now; None where the file is gone."""
-    file = Path(task.file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    return rooted(parse_task(text, name=task.name, file=str(file)))
-
-
-def _asks_for(task: TaskSpec) -> tuple[object, ...]:
-    """All of a task on which predictions depend."""
-    return (
-        task.kind,
-        task.dataset,
-        dict(task.columns),
-        task.labels,
-        dict(task.label_aliases),
-        task.drop_unlabelled,
-        inference_settings(task.kind, task.settings),
-    )
 
 
 def _listed(record: Record, folder: Path) -> str:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from verify.config import VerifyConfig
 from verify.content import content_key
 from verify.errors import StoreError, UsageError
+from verify.files import read_sealed, write_json
 from verify.judge.tally import Judged, Swept, Tally
 from verify.report.plan_table import plan_object, show_plan
 from verify.report.sweep import Expected, SweepView
@@ -25,7 +26,7 @@ from verify.report.sweep_export import sweep_object
 from verify.report.sweep_table import show_sweep
 from verify.signals import code_of_interruption
 from verify.spelling import suggestion
-from verify.store import read_json, slug, write_json
+from verify.store import slug
 from verify.sweep.plan import Plan, make_plan
 from verify.sweep.run import InterruptedSweepError, sweep
 from verify.sweep.units import Finished, Unit, Workers
@@ -132,11 +133,12 @@ def read(finished: Finished, results: Path) -> Swept:
         return replace(swept, error=finished.error or "", error_kind=finished.error_kind)
     file = verdicts_file(results, finished.key)
     try:
-        if (found := read_json(file)) is not None:
+        if (found := read_sealed(file, depth=3)) is not None:
             return replace(swept, verdicts=tuple(map(Judged.read, found["verdicts"])))
-        said = f"{file} is gone or damaged. Sweep again: whatever is stored is not run again."
-    except StoreError as error:
-        said = str(error)
+        said = (
+            f"{file} is gone or damaged, or carries the seal of nobody here. Sweep again: whatever is stored is not "
+            "run again. The machines of a cluster share one secret, VERIFY_SECRET or VERIFY_SECRET_FILE."
+        )
     except (KeyError, TypeError, ValueError):
         said = f"{file} holds no verdicts as this version stores them. Delete it and sweep again."
     return replace(swept, folder=None, error=said, error_kind=StoreError.__name__)

@@ -7,17 +7,17 @@ A search that was paid for is not paid for again, and needs no model the next ti
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from verify.content import content_key
+from verify.files import DamagedError, checked, read_stored, write_json, write_sealed
 from verify.judge.cases import Case, Trial
 from verify.judge.hypotheses.hypothesis import Hypothesis
 from verify.metrics import SCORER_VERSION
-from verify.plain import from_plain
-from verify.store import write_json
+from verify.plain import UnreadableError, from_plain
 from verify.tasks.kinds import scoring_settings
 
 SCHEMA = "verify.trials/1"
@@ -57,7 +57,11 @@ def keep(case: Case, paid: Sequence[tuple[Hypothesis, Trial]]) -> None:
         return
     new = [_Kept(one.cause, one.weight, one.version, trial) for one, trial in paid if trial.values]
     merged = {(one.trial.hypothesis, one.trial.setting): one for one in (*_read(case), *new)}
-    write_json(file, asdict(_Trials(SCHEMA, _scoring(case), tuple(merged.values()))))
+    found = asdict(_Trials(SCHEMA, _scoring(case), tuple(merged.values())))
+    if _is_received(case):
+        write_json(file, found)
+    else:
+        write_sealed(file, found, depth=4)
 
 
 def kept(case: Case) -> list[tuple[Hypothesis, Trial]]:
@@ -66,18 +70,34 @@ def kept(case: Case) -> list[tuple[Hypothesis, Trial]]:
 
 
 def _read(case: Case) -> Sequence[_Kept]:
-    """What is stored; nothing where it is unreadable, or scored otherwise than the case is now."""
+    """What is stored; nothing where it is unreadable, not made here, or scored otherwise than the case is now.
+
+    Beside a run that was received, what anybody has stored counts.
+    """
     file = _file(case)
     try:
-        found = json.loads(file.read_bytes()) if file else None
-        stored: _Trials = from_plain(_Trials, found)
-    except (OSError, ValueError, RecursionError):
+        found = read_stored(file, depth=4) if file else None
+        if found is None or not (found[1] or _is_received(case)):
+            return ()
+        stored: _Trials = from_plain(_Trials, found[0])
+    except (DamagedError, UnreadableError):
         return ()
     return stored.trials if (stored.schema, stored.scoring) == (SCHEMA, _scoring(case)) else ()
 
 
 def _file(case: Case) -> Path | None:
     return Path(case.measurement.result).parents[1] / FILE if case.measurement.result else None
+
+
+def _is_received(case: Case) -> bool:
+    return case.measurement.provenance.get("made_here") is False
+
+
+def require_readable(folder: Path) -> None:
+    """Raise DamagedError if the trials stored in the folder of a run are no trials."""
+    found = read_stored(folder / FILE, depth=4)
+    if found is not None:
+        checked(folder / FILE, partial(from_plain, _Trials), found[0])
 
 
 def _scoring(case: Case) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from verify.claims.group import Finding
 from verify.config import PolicyConfig
 from verify.errors import VerifyError
+from verify.files import write_json
 from verify.judge.cases import Case
 from verify.judge.compare import failed, impossible, judge, no_task, unmeasurable
 from verify.judge.differences import Key, cases, with_explanations
@@ -24,7 +25,7 @@ from verify.predictions import Predictions
 from verify.record import Results
 from verify.report.export import check_object
 from verify.report.terminal import show_verdicts, summary
-from verify.store import PREDICTIONS, RunFolder, write_json
+from verify.store import PREDICTIONS, RunFolder
 from verify.tasks.kinds import settings_of
 from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
@@ -128,13 +129,8 @@ def is_certain(found: Search) -> bool:
     return found.best is not None and found.chance <= CERTAIN
 
 
-def run_folder(measurement: Measurement) -> RunFolder | None:
-    """Where the predictions behind a stored measurement lie."""
-    return RunFolder(Path(measurement.result).parents[1]) if measurement.result else None
-
-
 def _stored_predictions(measurement: Measurement, task: TaskSpec) -> Predictions | None:
-    folder = run_folder(measurement)
+    folder = RunFolder.behind(measurement)
     if folder is None:
         return None
     found = folder.predictions(PREDICTIONS, settings=settings_of(task.kind, task.settings))
