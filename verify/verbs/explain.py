@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from verify.errors import StoreError
 from verify.judge.cases import Case
 from verify.judge.differences import DIFFERS, Key, with_explanations
 from verify.measure import Subject
+from verify.report.console import console_on
 from verify.report.explanations import show_explanations
 from verify.report.terminal import summary
 from verify.types import Verdict
@@ -41,7 +41,7 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
     model is run again under settings that only a run can show, for ``config.budget`` minutes at most for each task
     (``MINUTES`` if there is none). Raises UsageError for a RESULT that cannot be read.
     """
-    err = Console(stderr=True, highlight=False)
+    err = console_on(stderr=True)
     codes = []
     for stored, again in opened(results, config, err):
         before = judged(again.resolved, again.results, config.policy, stored.record.retry)
@@ -93,7 +93,7 @@ def _subject(stored: Stored) -> Subject:
 def _show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) -> None:
     if as_json:
         print(json.dumps(exported(outcome), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
-    console = err if as_json else Console(file=sys.stdout, highlight=False)
+    console = err if as_json else console_on()
     show_explanations(console, outcome.verdicts)
     for verdict in outcome.verdicts:
         if verdict.kind in DIFFERS and verdict.explanation is None:
