@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from verify import __version__
 from verify.config import VerifyConfig
+from verify.config_values import bytes_of
 from verify.engine.job import ENGINE_VERSION, Emit, Job
 from verify.engine.plan import complete_prefix, example_order
-from verify.errors import StoreError, UsageError, VerifyError
+from verify.errors import EngineError, StoreError, UsageError, VerifyError
 from verify.locking import locked
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
@@ -282,6 +283,7 @@ def _job(subject: Subject, one: _Pending, config: VerifyConfig, may_stop: bool) 
         device=engine.device,
         device_map=engine.device_map,
         max_memory={str(device): str(size) for device, size in (engine.max_memory or {}).items()} or None,
+        memory=bytes_of(engine.memory) if engine.memory is not None else None,
         processes=engine.processes,
         threads=min(engine.threads or cores_each, cores_each),
         may_stop=may_stop,
@@ -322,6 +324,16 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
     scores, notes = score_all(predictions, settings, applied=applied)
     probe = folder.predictions(PROBE, rows, settings) or subset(predictions, np.zeros(len(predictions), dtype=bool))
     probe = remembering(probe, memory)
+    wanted = max(round(one.selection["probe_share"] * len(rows)), 1) if one.selection["probe_share"] else 0
+    is_cut = config.budget is not None and len(probe) < wanted
+    if is_cut and not len(probe):
+        raise EngineError(
+            f"The time of budget={config.budget:g} minutes ran out before any example of {task.name} had run in a "
+            "second configuration, so nothing tells how sure its scores are. What was done is kept; give it more time "
+            "and run the same command again."
+        )
+    if is_cut:
+        notes = (*notes, f"Of {wanted} examples to run a second time {len(probe)} did, in the time of the budget.")
     budgets, flips = flip_budget(predictions, probe, scores, settings, applied)
     if draft := folder.predictions(DRAFT, rows, settings):
         low = draft_budget(predictions, draft, rows[:CALIBRATION], scores, settings)
@@ -361,6 +373,8 @@ def _score(subject: Subject, one: _Pending, config: VerifyConfig, seconds: Mappi
         notes=(*info["notes"], *notes),
     )
     selection = one.selection if len(rows) == len(order) else {**one.selection, "first": len(rows)}
+    if is_cut:
+        selection = {**selection, "probed": len(probe)}
     folder.write_measurement(selection, measurement)
     return replace(measurement, result=str(folder.measurement_file(selection)))
 
