@@ -27,17 +27,23 @@ def check(folder: Path, *words: str) -> Outcome:
 
 
 def grows_in_a_check(folder: Path) -> Outcome:
-    return check(folder, "engine.memory=900MB", "engine.batch_size=4096")
+    return check(folder, "engine.memory=900MB", "engine.batch_size=4096", "policy.stop=never")
 
 
 def grows_in_two_processes(folder: Path) -> Outcome:
-    return check(folder, "engine.memory=900MB", "engine.batch_size=4096", "engine.processes=2")
+    return check(folder, "engine.memory=900MB", "engine.batch_size=4096", "policy.stop=never", "engine.processes=2")
 
 
 def grows_in_a_sweep(folder: Path) -> Outcome:
     (folder / "models.txt").write_text("./model\n")
     words = ("suite=list", "suite.file=models.txt", "suite.tasks=[one]", "task_path=[tasks]", "engine.device=cpu")
-    bounds = ("engine.memory=900MB", "engine.batch_size=4096", "sweep.workers=1", "sweep.retries=0")
+    bounds = (
+        "engine.memory=900MB",
+        "engine.batch_size=4096",
+        "policy.stop=never",
+        "sweep.workers=1",
+        "sweep.retries=0",
+    )
     outcome = verify("sweep", *words, *bounds, "--json", cwd=folder).require_bounds()
     file = next((folder / "results/sweeps/verdicts").glob("*.json"))
     return Outcome(outcome.code, file.read_text(), outcome.err, outcome.seconds, outcome.peak)
