@@ -20,8 +20,9 @@ from verify import hub
 from verify.config import VerifyConfig
 from verify.engine.run import run as run_job
 from verify.errors import VerifyError
-from verify.measure import Cell, Subject, measure
+from verify.measure import measure
 from verify.predictions import Predictions
+from verify.scoring import Cell, Subject
 from verify.store import PREDICTIONS, RunFolder
 from verify.tasks.kinds import settings_of
 from verify.types import Measurement, TaskSpec

@@ -17,6 +17,7 @@ from transformers import BertForSequenceClassification
 
 from verify.cli import main
 from verify.engine import loop as loop_module
+from verify.engine import run as run_module
 from verify.engine.plan import complete_prefix, example_order
 from verify.engine.run import run
 from verify.errors import VerifyError
@@ -177,6 +178,7 @@ def slow(monkeypatch):
         return forward(self, *arguments, **inputs)
 
     monkeypatch.setattr(loop_module, "time", clock)
+    monkeypatch.setattr(run_module, "time", clock)
     monkeypatch.setattr(BertForSequenceClassification, "forward", timed)
     return clock
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import re
 import shlex
@@ -13,6 +12,8 @@ from collections.abc import Sequence
 from verify import __version__
 from verify.errors import UsageError, VerifyError
 from verify.import_path import protected
+from verify.report.clean import clean_line
+from verify.report.streams import clean_streams
 from verify.signals import code_of_interruption, in_order
 
 _DESCRIPTION = """\
@@ -108,29 +109,25 @@ examples:
 """
 
 
+_INTERRUPTED = "verify: interrupted; what was done is kept, and the same command goes on from there.\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one paragraph on standard error."""
-    with protected(sys.argv[1:] if arguments is None else arguments), in_order():
-        return _run(arguments)
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # a card may hold half of a surrogate pair, which no encoding has; its escape is that of JSON
-        sys.stdout.reconfigure(errors="backslashreplace")
-    parser = _parser()
-    parsed = _parse(parser, arguments)
-    try:
-        return int(parsed.run(parsed))
-    except VerifyError as error:
-        print(f"verify: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("verify: interrupted; what was done is kept, and the same command goes on from there.", file=sys.stderr)  # noqa: T201
-        return code_of_interruption()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    with protected(sys.argv[1:] if arguments is None else arguments), in_order(), clean_streams():
+        parser = _parser()
+        parsed = _parse(parser, arguments)
+        try:
+            return int(parsed.run(parsed))
+        except VerifyError as error:
+            print(f"verify: {clean_line(str(error))}", file=sys.stderr)  # noqa: T201
+            return error.exit_code
+        except KeyboardInterrupt:
+            sys.stderr.write(_INTERRUPTED)
+            return code_of_interruption()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:

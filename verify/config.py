@@ -30,6 +30,7 @@ class EngineConfig:
     precision: str = "exact"  # exact, or adaptive: bfloat16 first, then float32 wherever that could decide otherwise
     device_map: str | None = None  # auto: spread a model that is too large for one device
     max_memory: Any = None  # for a device map: a mapping from GPU number, cpu or disk to a size such as 20GiB
+    memory: str | None = None  # that a process may hold, such as 8GB; null: its share of the machine's
     batch_size: int | None = None  # examples per batch; null: as many as fit the token budget
     token_budget: int | None = None  # padded tokens (or images) per batch; null: chosen for the device
     token_share: float = 1.0  # of the token budget that is used, a fraction; less where memory is short

@@ -53,6 +53,8 @@ def check_values(config: VerifyConfig) -> None:
         _check_memory(config.engine.max_memory)
         if config.engine.device_map is None:
             raise UsageError("engine.max_memory bounds a device map: add engine.device_map=auto.")
+    if config.engine.memory is not None and not bytes_of(config.engine.memory):
+        raise UsageError(f"engine.memory={config.engine.memory}: must be a size such as 8GB or 500MiB.")
     if config.budget is not None and not 0 < config.budget < float("inf"):
         raise UsageError(f"budget={config.budget}: must be a number of minutes above 0.")
     for name, value, least in (

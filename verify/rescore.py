@@ -7,7 +7,8 @@ import contextlib
 from verify.config import VerifyConfig
 from verify.files import ReadOnlyError
 from verify.locking import locked
-from verify.measure import Cell, Code, Pending, Subject, score_rows, selection_of, told
+from verify.measure import selection_of
+from verify.scoring import Cell, Code, Pending, Subject, score_rows, told
 from verify.store import RunFolder
 from verify.types import Measurement
 

@@ -10,8 +10,8 @@ from verify.adapters import CONFIG, read_adapter
 from verify.config import VerifyConfig
 from verify.conversion import converted_revision
 from verify.errors import BlockedError, HubError
-from verify.measure import Subject
 from verify.repository import Base, json_object
+from verify.scoring import Subject
 from verify.weights import has_only_pickles
 
 

@@ -23,6 +23,7 @@ from engine.running import (
 )
 from verify.engine import adaptive
 from verify.engine import loop as loop_module
+from verify.engine import run as run_module
 from verify.engine.adaptive import CALIBRATION, SAFETY, movements, run_adaptive
 from verify.engine.launch import Worker
 from verify.errors import EngineError
@@ -252,6 +253,7 @@ def test_the_time_allowed_gives_whole_portions(tmp_path, monkeypatch):
         return forward(self, *arguments, **inputs)
 
     monkeypatch.setattr(loop_module, "time", clock)
+    monkeypatch.setattr(run_module, "time", clock)
     monkeypatch.setattr(BertForSequenceClassification, "forward", slow)
     monkeypatch.setattr(adaptive, "FIRST_PORTION", 150)
     job = replace(three_classes(tmp_path), precision="adaptive", batch_size=50)

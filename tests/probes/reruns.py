@@ -20,8 +20,9 @@ from verify.engine.run import run
 from verify.errors import VerifyError
 from verify.judge.cases import Case, in_form, standard_reading
 from verify.judge.explain import search
-from verify.measure import Cell, Subject, measure
+from verify.measure import measure
 from verify.probes.trials import paid_trials
+from verify.scoring import Cell, Subject
 from verify.store import PREDICTIONS, RunFolder
 from verify.tasks.kinds import settings_of
 from verify.tasks.schema import parse_task

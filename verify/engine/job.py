@@ -37,14 +37,16 @@ class Job:
     """One model on one split.
 
     ``limit`` examples (None: all) of the permutation seeded by ``seed`` are run, for ``budget`` seconds at most (None:
-    to the end); ``probe_share`` (a fraction) of them run again in a second configuration. ``dtype`` is float32,
+    to the end) from when its libraries are imported; ``probe_share`` (a fraction) of them run again in a second
+    configuration. ``dtype`` is float32,
     bfloat16, float16 or native (as the checkpoint states), ``precision`` exact or adaptive. Of the ``token_budget`` of
     a batch (None: what the kind chooses) the ``token_share`` (a fraction) is used. ``device`` is auto, cpu,
     cuda, cuda:N or mps; ``device_map`` (auto) spreads a large model over everything there is, within ``max_memory``
-    (device number, cpu or disk → a size such as 20GiB). ``first`` loads only that many rows of the split, to try a task
-    out. ``files`` are the names of all files of ``model_folder`` that may be opened, which the key of the predictions
-    covers (:func:`verify.loaded.loaded_files`); none stands for the whole folder of a model made here.
-    ``base_folder`` and ``base_files`` are the same of the model that an adapter is laid over.
+    (device number, cpu or disk → a size such as 20GiB). A process may hold ``memory`` bytes (None: its share of the
+    machine's). ``first`` loads only that many rows of the split, to try a task out. ``files`` are the names of all
+    files of ``model_folder`` that may be opened, which the key of the predictions covers
+    (:func:`verify.loaded.loaded_files`); none stands for the whole folder of a model made here. ``base_folder`` and
+    ``base_files`` are the same of the model that an adapter is laid over.
     """
 
     model_folder: str
@@ -65,6 +67,7 @@ class Job:
     device: str = "auto"
     device_map: str | None = None
     max_memory: Mapping[str, str] | None = None
+    memory: int | None = None
     processes: int = 1
     threads: int = 1
     may_stop: bool = False

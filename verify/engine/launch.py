@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from verify import errors
+from verify.engine.bounds import Bounds
 from verify.engine.job import Emit, Job, jobs_to_json
 from verify.engine.layout import alone
 from verify.engine.worker import RECORD
@@ -81,29 +82,34 @@ class Worker:
                 encoding="utf-8",
                 errors="replace",
             )
+        self._bounds = Bounds(self._process.pid, jobs)
 
     def follow(self, emit: Emit) -> dict[int, VerifyError | None]:
         """Pass the reports on until the worker ends; what became of each job that it began, None for success.
 
-        The job in which the worker died has an EngineError with the tail of its log.
+        The job in which the worker died has an EngineError with the tail of its log, or what bounds it has to say.
         """
         results: dict[int, VerifyError | None] = {}
         finished, begun = set(), set()
         try:
-            for event in _events(self._process.stdout):
-                job = int(event["job"])
-                begun.add(job)
-                if event["event"] == "failed":
-                    results.setdefault(job, _error(event))
-                elif event["event"] == "done":
-                    finished.add(job)  # whichever process says so, all have stored their rows before
-                else:
-                    emit(event)
+            with self._bounds:
+                for event in _events(self._process.stdout):
+                    self._bounds.heard(event)
+                    job = int(event["job"])
+                    begun.add(job)
+                    if event["event"] == "failed":
+                        results.setdefault(job, _error(event))
+                    elif event["event"] == "done":
+                        finished.add(job)  # whichever process says so, all have stored their rows before
+                    else:
+                        emit(event)
             code = self._process.wait()
         finally:
             self.stop()
         results |= dict.fromkeys(finished - set(results))
         left = [job for job in range(self._jobs) if job not in results]
+        if ended := self._bounds.outcome(left):
+            return results | ended
         failed_together = self._processes > 1 and any(results.values())  # those that are left have not been tried
         if left and (not results or (left[0] in begun and not failed_together)):
             results[left[0]] = EngineError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from verify.engine.adaptive import notes_on, recorded, run_adaptive
 from verify.engine.assembled import assembled
+from verify.engine.bounds import out_of_time
 from verify.engine.device import accelerator_for, is_out_of_memory
 from verify.engine.job import Emit, Job, Prepared, module_of
 from verify.engine.load import notes_of, require_plausible
@@ -24,12 +27,19 @@ from verify.tasks.data import Examples, load_examples
 
 EXACT, ADAPTIVE = "exact", "adaptive"
 
+PROBE_COST = 2.0
+"""How much longer an example takes in the second configuration, one at a time, for which time is kept."""
+
+FIRST_PROBED = 8
+"""Examples that run a second time even if the time allowed is over: without any, nothing tells how sure a score is."""
+
 
 @dataclass(frozen=True)
 class Ready:
     """A job that lacks nothing but its device: the data are loaded, the inputs of ``rows`` made, and so is the model.
 
-    The model is still in the machine's memory, unless the job spreads it over several devices.
+    The model is still in the machine's memory, unless the job spreads it over several devices. ``seconds`` is what it
+    took so far of the time that the job has; waiting for the device is no part of it.
     """
 
     job: Job
@@ -37,6 +47,7 @@ class Ready:
     examples: Examples
     rows: NDArray[np.int64]
     accelerator: Any
+    seconds: float = 0.0
 
 
 def run(job: Job, emit: Emit) -> None:
@@ -49,6 +60,8 @@ def run(job: Job, emit: Emit) -> None:
 
 def ready(job: Job, emit: Emit) -> Ready:
     """Everything of a job that needs no device. Raises a VerifyError as :func:`run` does."""
+    _import_libraries()
+    begun = time.monotonic()
     emit({"event": "stage", "stage": "loading the data"})
     examples = load_examples(job.task, job.split, job.dataset_revision, first=job.first)
     examples.require_references()
@@ -56,7 +69,8 @@ def ready(job: Job, emit: Emit) -> Ready:
 
     emit({"event": "stage", "stage": "loading the model"})
     accelerator = accelerator_for(job)
-    return Ready(job, prepare(job, examples, rows, accelerator), examples, rows, accelerator)
+    prepared = prepare(job, examples, rows, accelerator)
+    return Ready(job, prepared, examples, rows, accelerator, seconds=time.monotonic() - begun)
 
 
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
@@ -75,6 +89,7 @@ def execute(ready: Ready, emit: Emit) -> None:
     Raises a VerifyError as :func:`run` does.
     """
     job, prepared, rows, accelerator = ready.job, ready.prepared, ready.rows, ready.accelerator
+    begun = time.monotonic() - ready.seconds
     emit({"event": "stage", "stage": "placing the model"})
     folder = RunFolder(Path(job.run_folder))
     info = _info(job, prepared, ready.examples, accelerator)
@@ -86,6 +101,9 @@ def execute(ready: Ready, emit: Emit) -> None:
     model = _placed(prepared.model, accelerator)
 
     loop = Loop(job, prepared, folder, rows, accelerator)
+    if job.budget is not None:
+        left = max(begun + job.budget - time.monotonic(), 0.0)
+        loop.deadline = time.monotonic() + left / (1 + PROBE_COST * job.probe_share)
     if job.precision == ADAPTIVE:
         certificate = run_adaptive(loop, model, emit)
         if certificate is not None and accelerator.is_main_process:
@@ -101,19 +119,22 @@ def execute(ready: Ready, emit: Emit) -> None:
             "the folder alone while a command runs, and run the same command again."
         )
     if len(done) == 0 and len(rows):
-        raise EngineError(
-            f"The time of budget={(job.budget or 0) / 60:g} minutes ran out before the first block of examples was "
-            "done. What was done is kept; give it more time and run the same command again."
-        )
-    probed = np.setdiff1d(probe_examples(folder, done, job.probe_share), folder.examples(PROBE))
+        raise out_of_time(job)
     loop.deadline, loop.may_stop = None, False
-    loop.over(probed, PROBE, emit, model=model, batch_size=1 if job.batch_size != 1 else None)
+    nearest = probe_examples(folder, done, job.probe_share, in_order=True)
+    for probed in _portions(nearest, bounded=job.budget is not None):
+        missing = np.setdiff1d(probed, folder.examples(PROBE))
+        loop.over(missing, PROBE, emit, model=model, batch_size=1 if job.batch_size != 1 else None)
+        loop.deadline = begun + job.budget if job.budget is not None else None
 
 
-def probe_examples(folder: RunFolder, rows: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+def probe_examples(
+    folder: RunFolder, rows: NDArray[np.int64], share: float, *, in_order: bool = False
+) -> NDArray[np.int64]:
     """The examples to run again in a second configuration.
 
     Of decisions those nearest to another one, for only they can flip; of numbers the first of the seeded order.
+    ``in_order`` lists the nearest first, else they ascend.
     """
     stored = folder.predictions(PREDICTIONS, rows)
     if stored is None or share == 0 or len(rows) == 0:
@@ -122,8 +143,26 @@ def probe_examples(folder: RunFolder, rows: NDArray[np.int64], share: float) -> 
     margins = stored.margins()
     if margins is None:
         return rows[:count]
-    nearest: NDArray[np.int64] = np.sort(stored.example[np.argsort(margins, kind="stable")[:count]])
-    return nearest
+    nearest: NDArray[np.int64] = stored.example[np.argsort(margins, kind="stable")[:count]]
+    return nearest if in_order else np.sort(nearest)
+
+
+def _portions(examples: NDArray[np.int64], *, bounded: bool) -> Iterator[NDArray[np.int64]]:
+    """The examples at once, or in growing portions where the time may run out: then the first are done first."""
+    if not bounded:
+        yield examples
+        return
+    start, size = 0, FIRST_PROBED
+    while start < len(examples):
+        yield examples[start : start + size]
+        start, size = start + size, 2 * size
+
+
+def _import_libraries() -> None:
+    """Import what every job needs; from a slow disk that takes minutes, which count in nobody's budget."""
+    import accelerate  # noqa: F401
+    import datasets  # noqa: F401
+    import transformers  # noqa: F401
 
 
 def _placed(model: Any, accelerator: Any) -> Any:

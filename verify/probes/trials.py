@@ -18,13 +18,14 @@ from verify.errors import EngineError, VerifyError
 from verify.judge.cases import Case, Trial, each_reading
 from verify.judge.explain import search
 from verify.judge.hypotheses.hypothesis import Hypothesis
-from verify.measure import Cell, Subject, measure
+from verify.measure import measure
 from verify.metrics.registry import measure as score_all
 from verify.predictions import Predictions
 from verify.probes.facts import facts_of
 from verify.probes.probe import Probe, Variant, inputs_cut
 from verify.probes.registry import PROBES
 from verify.probes.screening import Outlook, outlook
+from verify.scoring import Cell, Subject
 from verify.store import PROBE, RunFolder
 from verify.subject import fetched, gated, subject_of
 from verify.tasks.kinds import settings_of

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from verify.report.claim_json import confidence
+from verify.report.clean import shortened
+from verify.report.console import console_on
+from verify.report.terminal import NAME_WIDTH
 from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
 from verify.types import Claim
@@ -17,7 +19,7 @@ from verify.types import Claim
 
 def show(resolved: Resolved, model: str, stream: TextIO) -> None:
     """Write claims with their tasks, candidates and findings, each apart."""
-    console = Console(file=stream, highlight=False)
+    console = console_on(file=stream)
     if not resolved.claims:
         console.print(f"{escape(model)} states no number that could be read as a claim.")
     else:
@@ -43,7 +45,7 @@ def _table(title: str, claims: Sequence[Claim], matches: Sequence[Match] = ()) -
         if matches:
             task = matches[number - 1].task
             cells.append(task.name if task else "")
-        table.add_row(*(escape(cell or "-") for cell in cells))
+        table.add_row(*(escape(shortened(cell, NAME_WIDTH) or "-") for cell in cells))
     return table
 
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from verify.report.console import foreign
 from verify.report.sweep import duration
 from verify.report.sweep_table import MOST_ROWS
 from verify.sweep.plan import Plan, Planned, PlannedCell
@@ -79,8 +79,8 @@ def _table(name: str, plan: Plan, bound: int) -> Table:
         table.add_column(head, justify="right")
     for one in plan.planned[:bound]:
         table.add_row(
-            Text(one.model),
-            Text(_to_run(one)),
+            foreign(one.model),
+            foreign(_to_run(one)),
             str(one.unit.devices),
             duration(one.seconds),
             decimal(one.memory),
@@ -89,7 +89,7 @@ def _table(name: str, plan: Plan, bound: int) -> Table:
     if left := plan.planned[bound:]:
         cells = sum(len(one.cells) for one in left)
         seconds = duration(sum(one.seconds for one in left))
-        table.add_row(Text(f"and {len(left)} more"), f"{cells} cells", "", seconds, "", "")
+        table.add_row(foreign(f"and {len(left)} more"), f"{cells} cells", "", seconds, "", "")
     return table
 
 

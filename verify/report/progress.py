@@ -18,7 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from verify.report.clean import clean, shortened
+
 SECONDS_BETWEEN_LINES = 10.0
+MOST_CHARACTERS = 200
 _PASS = {"predictions": "examples", "probe": "second configuration", "draft": "low precision"}
 
 
@@ -47,7 +50,7 @@ class ProgressView:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._title, total=None)
+            self._task = self._bar.add_task(_line(self._title), total=None)
         return self
 
     def __exit__(
@@ -87,7 +90,12 @@ class ProgressView:
 
     def _show(self, what: str, done: int | None, total: int | None) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=f"{self._title}: {what}", completed=done or 0, total=total)
+            self._bar.update(
+                self._task,
+                description=clean(shortened(f"{self._title}: {what}", 200)),
+                completed=done or 0,
+                total=total,
+            )
             return
         now = time.monotonic()
         if total is None or now - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -96,6 +104,11 @@ class ProgressView:
             self._console.print(
                 f"{self._title}: {what}{count} ({now - self._started:.0f} s)", highlight=False, markup=False
             )
+
+
+def _line(text: str) -> str:
+    """What a bar says, which rich measures as it stands."""
+    return clean(shortened(text, MOST_CHARACTERS))
 
 
 def _estimate(event: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from verify.report.clean import clean, shortened
 from verify.sweep.units import OPENED, Died, Ended, Finished, Happened, Report, Unit
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -155,7 +156,7 @@ class SweepView:
             for name, running in shown:
                 cell = running.cells[running.cell] if running.cells else ""
                 words = (name, running.model, cell, running.what, f"{running.share:.0%}")
-                workers.add_row(*(Text(word, no_wrap=True, overflow="ellipsis") for word in words))
+                workers.add_row(*(Text(clean(shortened(word)), no_wrap=True, overflow="ellipsis") for word in words))
             parts: list[RenderableType] = [bar, Text(self.counts(), no_wrap=True, overflow="ellipsis"), workers]
             if len(shown) < len(busy):
                 parts.append(Text(f"and {len(busy) - len(shown)} more", no_wrap=True))

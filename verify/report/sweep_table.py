@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from verify.judge.tally import Judged, Swept, Tally
+from verify.report.console import foreign
 from verify.report.sweep import duration
 from verify.report.terminal import cause
 from verify.types import Unit, VerdictKind
@@ -58,17 +58,17 @@ def _table(console: Console, tally: Tally) -> Table:
     shown = tally.models[:MOST_ROWS] if console.is_terminal else tally.models
     for model in shown:
         table.add_row(
-            Text(model.model),
-            Text(_counts(model.kinds) or "no claims", _style(model)),
+            foreign(model.model),
+            foreign(_counts(model.kinds) or "no claims", _style(model)),
             str(model.attempted),
             str(len(model.flagged)),
             duration(model.seconds),
-            Text(_short(_standing_out(model))),
+            foreign(_short(_standing_out(model))),
         )
     if len(shown) < len(tally.models):
         left = tally.models[len(shown) :]
         counts = _counts(sum((model.kinds for model in left), Counter()))
-        table.add_row(Text(f"and {len(left)} more"), Text(counts), "", "", "", "")
+        table.add_row(foreign(f"and {len(left)} more"), foreign(counts), "", "", "", "")
     return table
 
 

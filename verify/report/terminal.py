@@ -11,6 +11,7 @@ from rich.table import Table
 
 from verify.claims.group import Finding
 from verify.metrics.names import METRICS
+from verify.report.clean import shortened
 from verify.types import Claim, Measurement, Score, Unit, Verdict, VerdictKind
 
 _STYLE = {
@@ -26,6 +27,8 @@ _STYLE = {
 
 
 LITERAL_WIDTH = 9
+NAME_WIDTH = 200
+"""The most characters of a name that a claim in one line shows."""
 TABLE_WIDTH = 100
 """The narrowest terminal, in characters, whose cells hold more than a word each."""
 
@@ -89,7 +92,7 @@ def claimed(claim: Claim) -> str:
     """The metric and the number that the card prints, cut where it has very many digits."""
     sign = "%" if claim.unit is Unit.PERCENT and "%" not in claim.literal else ""
     literal = claim.literal if len(claim.literal) <= LITERAL_WIDTH else f"{claim.literal[: LITERAL_WIDTH - 1]}…"
-    return f"{claim.metric} {literal}{sign}"
+    return f"{shortened(claim.metric, NAME_WIDTH)} {literal}{sign}"
 
 
 def shown(claim: Claim, value: float | None) -> str:
@@ -148,7 +151,7 @@ def _table(title: str, verdicts: Sequence[Verdict]) -> Table:
 
 def _data(claim: Claim) -> str:
     data = "/".join(part for part in (claim.dataset or claim.dataset_name, claim.config) if part) or "(no data set)"
-    return f"{data} {claim.split}" if claim.split else data
+    return shortened(f"{data} {claim.split}" if claim.split else data, NAME_WIDTH)
 
 
 def _kind(verdict: Verdict) -> str:

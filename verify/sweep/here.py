@@ -30,12 +30,18 @@ def run_here(jobs: Sequence[Job], emit: Emit, turn: Turn | None = None) -> list[
 
     The model is loaded once and given up afterwards. Until it is its ``turn`` on the device, the process makes jobs
     ready: it loads the data and the model, and makes the inputs. Jobs that ask for several processes get workers of
-    their own.
+    their own, and so do those with a time limit, which only the end of a process can enforce.
     """
     if not jobs or any(job.processes > 1 for job in jobs):
         return run_jobs(jobs, emit)
     exclude(*(folder for job in jobs for folder in folders_of(job)))
     turn = turn or Turn()
+    if any(job.budget is not None for job in jobs):
+        try:
+            turn.take(partial(_numbered, emit, 0))
+            return run_jobs(jobs, emit)
+        finally:
+            turn.release()
     try:
         return _Jobs(jobs, emit, turn).run()
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 from verify.compose import to_yaml
 from verify.config import VerifyConfig
 from verify.engine.launch import default_threads, ending, worker_environment
+from verify.engine.memory import share_of_machine
 from verify.errors import EngineError
 from verify.plain import from_plain
 from verify.sweep.devices import is_unlisted, takes_several_processes
@@ -85,12 +86,13 @@ class LocalWorkers:
         cores_each = default_threads(count)
         device = config.engine.device if is_alone else _device_of_worker(config.engine.device, on_gpus=bool(gpus))
         threads = min(config.engine.threads or cores_each, cores_each)
-        engine = replace(config.engine, threads=threads, device=device)
-        self._config = replace(config, engine=engine)
         self._count, self._numbers = count, 0
         takes_turns = config.sweep.ahead and (is_alone or (bool(gpus) and takes_several_processes()))
         self._per_device = PER_GPU if takes_turns else 1
         self._processes = count * self._per_device
+        memory = config.engine.memory or f"{share_of_machine(self._processes) // 10**6}MB"
+        engine = replace(config.engine, threads=threads, device=device, memory=memory)
+        self._config = replace(config, engine=engine)
         self._events: queue.SimpleQueue[tuple[WorkerProcess, Mapping[str, Any] | None]] = queue.SimpleQueue()
         self._logs = Path(config.results) / "sweeps" / "logs" / str(os.getpid())
         self._false_starts = 0

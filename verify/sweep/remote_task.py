@@ -13,6 +13,8 @@ from typing import Any
 
 from verify import __version__
 from verify.config import VerifyConfig
+from verify.config_values import bytes_of
+from verify.engine.memory import share_of_machine, watch_me
 from verify.errors import EngineError
 from verify.import_path import protect
 from verify.sweep.life import Life
@@ -61,6 +63,8 @@ class RemoteTask:
 
         emit = Writer(Path(self.place.file)).emit
         emit({"event": BEGUN, "host": socket.gethostname(), "process": os.getpid()})
+        memory = bytes_of(self.config.engine.memory or "") or share_of_machine(1)
+        watcher = watch_me(memory)
         life = Life(emit)
         try:
             life.opening()
@@ -68,6 +72,8 @@ class RemoteTask:
             return finish(self.unit, opened, self.config, life.watching(emit), run_here)
         finally:
             life.end()
+            watcher.kill()
+            watcher.wait()
 
 
 def problem_here(place: Place) -> str | None:

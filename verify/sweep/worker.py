@@ -27,6 +27,8 @@ from typing import IO, Any
 
 from verify.compose import from_yaml
 from verify.config import VerifyConfig
+from verify.config_values import bytes_of
+from verify.engine.memory import share_of_machine, watch_me
 from verify.engine.worker import RECORD
 from verify.errors import VerifyError
 from verify.plain import from_plain
@@ -74,6 +76,7 @@ def _work(say: Say) -> None:
         return
     told = json.loads(first)
     config, turn = from_yaml(told["config"]), Turn(map(Path, told["turn"]))
+    watch_me(bytes_of(config.engine.memory or "") or share_of_machine(1))
     orders = Orders(config, load_registry(config.task_path))
     threading.Thread(target=orders.listen, args=(sys.stdin,), daemon=True).start()
     life = Life(say)

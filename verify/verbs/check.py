@@ -14,6 +14,7 @@ from verify.compose import worst
 from verify.config import VerifyConfig
 from verify.engine.job import Emit
 from verify.errors import UsageError, VerifyError
+from verify.report.console import console_on
 from verify.report.progress import ProgressView
 from verify.store import slug
 from verify.sweep.suite import references
@@ -29,7 +30,7 @@ def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False, co
     there are several models, or if this run is ``one_of_several``. ``command`` is what the user typed, to be named as
     the way to try again.
     """
-    err = Console(stderr=True, highlight=False)
+    err = console_on(stderr=True)
     registry = load_registry(config.task_path)
     models = references(config, registry)
     codes = []

@@ -17,9 +17,10 @@ from verify.config import VerifyConfig
 from verify.engine.job import Emit
 from verify.errors import HubError, UsageError, VerifyError
 from verify.files import DamagedError
-from verify.measure import Cell, RunJobs, Subject, check_metrics, measure, must_run
+from verify.measure import RunJobs, check_metrics, measure, must_run
 from verify.record import Conditions, recorded, stored_record, write_record
 from verify.repository import Base
+from verify.scoring import Cell, Subject
 from verify.store import slug
 from verify.subject import Loadable, fetched, gated, reference_to, subject_of
 from verify.tasks.places import folder_of_that_name

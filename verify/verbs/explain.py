@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,10 @@ from verify.config import VerifyConfig
 from verify.errors import StoreError, UsageError
 from verify.judge.cases import Case
 from verify.judge.differences import DIFFERS, Key, with_explanations
-from verify.measure import Subject
+from verify.report.console import console_on
 from verify.report.explanations import show_explanations
 from verify.report.terminal import summary
+from verify.scoring import Subject
 from verify.types import Verdict
 from verify.verbs.stored import Again, Stored, concluded, doubt, opened, rerun_config
 from verify.verbs.trials import keep
@@ -48,7 +48,7 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
     (``MINUTES`` if there is none). Raises UsageError for a RESULT that is none, and StoreError for one that cannot be
     read.
     """
-    err = Console(stderr=True, highlight=False)
+    err = console_on(stderr=True)
     codes = []
     for stored, again in opened(results, config, err):
         with doubt(stored):
@@ -95,7 +95,7 @@ def _require_own(stored: Stored, again: Again, differing: Mapping[Key, Case], co
     bases = [record.base] if record.base and config.base is None else []
     if any(not _HUB_ID.fullmatch(one) or Path(one).exists() for one in (record.reference, *bases)):
         raise UsageError(
-            f"{stored.folder} was not made here, and its model, or the base of it, is not on the Hub, so nothing is run. "
+            f"{stored.folder} was not made here, and its model, or that one's base, is not on the Hub: nothing is run. "
             "Check your own copy of the model, then explain what that has stored: verify check FOLDER."
         )
 
@@ -119,7 +119,7 @@ def _subject(stored: Stored, config: VerifyConfig) -> Subject:
 def _show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) -> None:
     if as_json:
         print(json.dumps(exported(outcome), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
-    console = err if as_json else Console(file=sys.stdout, highlight=False)
+    console = err if as_json else console_on()
     show_explanations(console, outcome.verdicts)
     for verdict in outcome.verdicts:
         if verdict.kind in DIFFERS and verdict.explanation is None:

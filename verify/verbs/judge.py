@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from verify.compose import worst
 from verify.config import VerifyConfig
+from verify.report.console import console_on
 from verify.verbs.stored import concluded, doubt, opened
 from verify.verbs.verdicts import explained, judged, show
 
@@ -18,7 +17,7 @@ def run(results: Sequence[str], config: VerifyConfig, *, as_json: bool) -> int:
     What is stored are the verdicts on the whole model, also where RESULT names one of its runs. Every RESULT is found
     before the first is judged. Raises UsageError for one that is no result, and StoreError for one that cannot be read.
     """
-    err = Console(stderr=True, highlight=False)
+    err = console_on(stderr=True)
     codes = []
     for stored, again in opened(results, config, err):
         with doubt(stored):

@@ -15,11 +15,12 @@ from verify.engine.plan import example_order
 from verify.judge.many import flagged
 from verify.judge.sampled import Rule, Sample, Sampled, estimated, is_settled, sampled
 from verify.judge.sequential import ANSWERS, OUTSIDE
-from verify.measure import FOREIGN, Settled, stored_predictions
+from verify.measure import Settled
 from verify.metrics.meanings import is_measured_for
 from verify.metrics.stored import Memory, remembering
 from verify.predictions import Predictions
 from verify.record import Results
+from verify.scoring import FOREIGN, stored_predictions
 from verify.store import RunFolder
 from verify.tasks.kinds import settings_of
 from verify.tasks.match import Match

@@ -18,11 +18,12 @@ from rich.markup import escape
 from verify.config import VerifyConfig
 from verify.errors import StoreError, UsageError, VerifyError
 from verify.files import DamagedError, ReadOnlyError, damaged
-from verify.measure import FOREIGN, NOT_MADE_HERE, Code, Subject, check_metrics
-from verify.measure import Cell as Measured
+from verify.measure import check_metrics
 from verify.record import FILE, Cell, Record, failure, stored_record
 from verify.repository import Base
 from verify.rescore import rescore
+from verify.scoring import FOREIGN, NOT_MADE_HERE, Code, Subject
+from verify.scoring import Cell as Measured
 from verify.store import RunFolder
 from verify.tasks.resolve import Resolved
 from verify.types import Measurement, Verdict

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from verify.content import content_key
 from verify.errors import StoreError, UsageError
 from verify.files import read_sealed, write_json
 from verify.judge.tally import Judged, Swept, Tally
+from verify.report.console import console_on
 from verify.report.plan_table import plan_object, show_plan
 from verify.report.sweep import Expected, SweepView
 from verify.report.sweep_export import sweep_object
@@ -63,7 +63,7 @@ def run(
             "FOLDER/suite (--config-dir FOLDER). Examples: verify sweep --help"
         )
     begun = time.monotonic()
-    err = Console(stderr=True, highlight=False)
+    err = console_on(stderr=True)
     registry = load_registry(config.task_path)
     plan = make_plan(config, registry, lambda sentence: err.print(escape(sentence)))
     if dry_run:
@@ -180,7 +180,7 @@ def _print_plan(plan: Plan, name: str, *, as_json: bool, on_one_line: bool, err:
 
 def _out() -> Console:
     """Standard output: wide where it is no terminal, so that names stay whole for whoever searches in it."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = console_on()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDE
     return console

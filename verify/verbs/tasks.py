@@ -62,7 +62,6 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _check(task: TaskSpec, split: str) -> None:
     """Load three rows, render them, and send a tiny untrained model over them through the whole path."""
-    from rich.console import Console
     from rich.markup import escape
 
     from verify.engine.job import Job
@@ -70,11 +69,12 @@ def _check(task: TaskSpec, split: str) -> None:
     from verify.engine.stub import save_stub
     from verify.measure import check_metrics
     from verify.metrics.registry import measure
+    from verify.report.console import console_on
     from verify.store import PREDICTIONS, RunFolder
     from verify.tasks.data import load_examples
 
     check_metrics(task)
-    console = Console(file=sys.stdout, highlight=False)
+    console = console_on()
     examples = load_examples(task, split, first=ROWS_TO_TRY)
     if len(examples) == 0:
         raise UsageError(f"{task.file}: the split {split} holds no rows. Choose another with override.split=NAME.")
@@ -94,10 +94,10 @@ def _check(task: TaskSpec, split: str) -> None:
     console.print(escape(f"A tiny untrained model ran on {len(predictions.example)} rows{aligned}."))
     for note in (*examples.notes, *notes):
         console.print(f"  {escape(note)}")
-    console.print(f"It gives these metrics: {', '.join(sorted(scores))}.")
+    console.print(escape(f"It gives these metrics: {', '.join(sorted(scores))}."))
     asked = [name for name in task.metrics if not name.startswith("evaluate:")]
     if lost := [name for name in asked if not any(re.fullmatch(f"{name}(_.*)?", score) for score in scores)]:
-        console.print(f"[yellow]Not measured on these rows: {', '.join(lost)}.[/yellow]")
+        console.print(f"[yellow]Not measured on these rows: {escape(', '.join(lost))}.[/yellow]")
     console.print(f"[green]The task {escape(task.name)} works.[/green]")
 
 
@@ -105,10 +105,10 @@ def _rendered(task: TaskSpec, split: str, examples: Examples) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{task.name}, {split}: the first {len(examples)} rows", title_justify="left")
+    table = Table(title=f"{escape(task.name)}, {escape(split)}: the first {len(examples)} rows", title_justify="left")
     columns = {role: _shown(role, task, split, examples) for role in examples.columns}
     for role, column in examples.columns.items():
-        table.add_column(f"{role} ({column})", overflow="fold")
+        table.add_column(escape(f"{role} ({column})"), overflow="fold")
     for i in range(len(examples)):
         table.add_row(*(escape(_cell(role, values[i], examples)) for role, values in columns.items()))
     return table

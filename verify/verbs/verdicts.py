@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from verify.judge.hypotheses.registry import HYPOTHESES
 from verify.metrics.stored import Memory, remembering
 from verify.predictions import Predictions
 from verify.record import Results
+from verify.report.console import console_on
 from verify.report.export import check_object
 from verify.report.terminal import show_verdicts, summary
 from verify.store import PREDICTIONS, RunFolder
@@ -149,7 +149,7 @@ def show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) ->
     """
     if as_json:
         print(json.dumps(exported(outcome), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
-    console = err if as_json else Console(file=sys.stdout, highlight=False)
+    console = err if as_json else console_on()
     show_verdicts(console, outcome.model, outcome.verdicts, outcome.measurements, outcome.findings)
     err.print(summary(outcome.verdicts))
     return console
