@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from verify.config import HubQuery
 from verify.connection import bound_session, explained
+from verify.errors import HubError
 
 
 def listed(query: HubQuery) -> list[str]:
@@ -12,10 +13,13 @@ def listed(query: HubQuery) -> list[str]:
     The client of the Hub itself repeats each page five times, for half a minute.
 
     Raises:
-        HubError: the Hub could not be reached, or refused to answer.
+        HubError: the Hub could not be reached, refused to answer, or named something that is no id of a model, which
+            might be taken for a folder.
 
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     with explained("the list of models", None):
         bound_session()
@@ -27,4 +31,10 @@ def listed(query: HubQuery) -> list[str]:
             sort="downloads",
             limit=query.top,
         )
-        return [model.id for model in found]
+        models = [model.id for model in found]
+        for model in models:
+            try:
+                validate_repo_id(model)
+            except HFValidationError as error:
+                raise HubError(f"The Hub's list of models names {model[:80]!r}, which is no id of a model.") from error
+        return models

@@ -8,6 +8,7 @@ the sequential tests (:mod:`verify.judge.sampled`) say what it shows.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass, replace
 
@@ -74,7 +75,8 @@ def unmeasurable(claim: Claim, match: Match, measurement: Measurement | None = N
     kind = match.task.kind if match.task else "this task"
     possible = measured_for(match.task.kind) if match.task else tuple(METRICS)
     known = sorted(measurement.scores) if measurement else possible
-    undefined = next((note for note in (measurement.notes if measurement else ()) if claim.metric in note), None)
+    notes = measurement.notes if measurement else ()
+    undefined = next((note for note in notes if re.search(rf"\b{re.escape(claim.metric)}\b", note)), None)
     if _wrong_scale(claim, claim.metric):
         undefined = f"The card gives {claim.metric} as a percentage ({claim.literal}), which is no scale of it."
     return Verdict(

@@ -42,7 +42,7 @@ def run(target: str, config: VerifyConfig, *, as_json: bool, as_jsonl: bool) -> 
     else:
         from verify.report.claims import show
 
-        show(resolved, model, sys.stdout)
+        show(resolved, model if revision else f"{model} (local folder)", sys.stdout)
     return 0
 
 

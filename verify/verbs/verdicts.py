@@ -150,7 +150,8 @@ def show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) ->
     if as_json:
         print(json.dumps(exported(outcome), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
     console = err if as_json else console_on()
-    show_verdicts(console, outcome.model, outcome.verdicts, outcome.measurements, outcome.findings)
+    name = outcome.model if outcome.revision else f"{outcome.model} (local folder)"
+    show_verdicts(console, name, outcome.verdicts, outcome.measurements, outcome.findings)
     err.print(summary(outcome.verdicts))
     return console
 
