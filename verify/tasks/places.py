@@ -19,7 +19,7 @@ from pathlib import Path
 from verify.errors import DataError
 from verify.types import TaskSpec
 
-_OF_RESULTS = (".json", ".jsonl", ".log", ".parquet")
+_OTHER_FILES = (".json", ".jsonl", ".log", ".parquet", ".yaml", ".yml")
 _CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
 _HUB = "hf://datasets/"
 
@@ -82,13 +82,14 @@ def source_digest(task: TaskSpec) -> str | None:
 def media_beside(task: TaskSpec) -> list[Path]:
     """The files beside a task's tables, which may name recordings or pictures by path; none for other kinds of data.
 
-    Results may lie there, too, and change with every run: files of their kinds are left out, as the tables are.
+    Results and task files may lie there, too, and change by themselves: files of their kinds are left out, as the
+    tables are.
     """
     tables = {Path(file) for file in (task.dataset.data_files or {}).values()}
     if not {"audio", "image"} & set(task.columns):
         return []
     folders = {table.parent for table in tables}
-    beside = {path for folder in folders for path in folder.rglob("[!.]*") if path.suffix not in _OF_RESULTS}
+    beside = {path for folder in folders for path in folder.rglob("[!.]*") if path.suffix not in _OTHER_FILES}
     return sorted(path for path in beside - tables if path.is_file())
 
 

@@ -95,7 +95,7 @@ def _require_own(stored: Stored, again: Again, differing: Mapping[Key, Case], co
     bases = [record.base] if record.base and config.base is None else []
     if any(not _HUB_ID.fullmatch(one) or Path(one).exists() for one in (record.reference, *bases)):
         raise UsageError(
-            f"{stored.folder} was not made here, and its model, or that one's base, is not on the Hub: nothing is run. "
+            f"{stored.folder} was not made here, and its model or the base is no model on the Hub, so nothing is run. "
             "Check your own copy of the model, then explain what that has stored: verify check FOLDER."
         )
 
