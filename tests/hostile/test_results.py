@@ -317,8 +317,9 @@ def test_the_users_own_task_file_may_name_code(results, capsys, payload):
     code_in_the_record(results)
     own_tasks = Path(shutil.copytree(DEMO / "tasks", "tasks"))
     of_the_demo(results, own_tasks)
-    with (own_tasks / "digits.yaml").open("a") as file:
-        file.write(f"metrics: [accuracy, 'evaluate:{(results / 'score/score.py').resolve()}']\n")
+    file = own_tasks / "digits.yaml"
+    code = f"metrics: [accuracy, 'evaluate:{(results / 'score/score.py').resolve()}']"
+    file.write_text(file.read_text().replace("metrics: [accuracy]", code))
     _, found, _ = run(capsys, "judge", str(results), "task_path=[tasks]")
     assert payload.exists()
     assert found["measurements"][0]["scores"]["mine"]["value"] == 0.5
