@@ -203,7 +203,7 @@ def judged(results: Path) -> tuple[float, float]:
     ((stored, again),) = opened([str(results)], config, quiet)
     verdicts = judge_claims(again.resolved, again.results, config.policy, "")
     between = time.perf_counter()
-    concluded(stored, again, explained(verdicts, again.resolved, again.results, results))
+    concluded(stored, again, explained(verdicts, again.resolved, again.results, results), quiet)
     return time.perf_counter() - begun, time.perf_counter() - between
 
 

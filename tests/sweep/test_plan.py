@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from sweep.sweeping import heed_interruptions
 from verify.compose import compose_config
 from verify.errors import UsageError
-from verify.files import write_json
+from verify.files import write_sealed
 from verify.sweep import cards
 from verify.sweep.devices import CPU, GPU, Device, Devices
 from verify.sweep.plan import make_plan
@@ -111,7 +111,7 @@ def test_what_is_settled_is_not_planned_again(models, planned):
         done = Finished(one.unit.reference, one.unit.key, one.model, folder, 0, one.model != "b-small", 1.0)
         write_finished(results, done)
         if one.model != "c-quick":
-            write_json(verdicts_file(results, one.unit.key), {})
+            write_sealed(verdicts_file(results, one.unit.key), {}, depth=3)
     again = planned()
     assert [one.model for one in again.earlier] == ["a-large"]
     assert [one.model for one in again.planned] == ["c-quick", "b-small"]

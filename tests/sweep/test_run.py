@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from verify.config import SweepConfig, VerifyConfig
 from verify.errors import StoreError
-from verify.files import write_json
+from verify.files import write_sealed
 from verify.store import slug
 from verify.sweep.run import InterruptedSweepError, Schedule, read_finished, sweep, write_finished
 from verify.sweep.units import Died, Ended, Finished, Happened, Unit
@@ -196,7 +196,7 @@ def test_a_finished_unit_counts_only_with_its_verdicts(tmp_path):
     one = done(unit("a"), folder=f"elsewhere/{unit('a').reference}")
     write_finished(tmp_path, one)
     assert read_finished(tmp_path, "key-a") is None
-    write_json(verdicts_file(tmp_path, "key-a"), {})
+    write_sealed(verdicts_file(tmp_path, "key-a"), {}, depth=3)
     found = read_finished(tmp_path, "key-a")
     assert found == replace(one, folder=str(tmp_path / slug(one.model))), "wherever the results folder is now"
     (tmp_path / "sweeps/key-a.json").write_text('{"schema": "verify.unit/1", "key"')

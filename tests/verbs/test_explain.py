@@ -175,6 +175,10 @@ def test_numbers_of_another_split_are_explained_by_a_rerun_that_is_asked_for(
         shutil.move("elsewhere", "model")
     (trials,) = Path(RESULTS).rglob("trials.json")
     trials.write_text(trials.read_text()[:-30])
+    code, found, err = run(capsys, "judge", RESULTS, "policy.stop=never")
+    assert (code, found) == (4, None)
+    assert "trials.json is damaged" in err
+    run(capsys, "check", "./model", other_split, "engine.device=cpu", "policy.stop=never")
     assert set(kinds(run(capsys, "judge", RESULTS, "policy.stop=never")[1]).values()).isdisjoint({"explained"})
 
 

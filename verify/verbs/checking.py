@@ -29,6 +29,7 @@ from verify.tasks.resolve import Resolved
 from verify.types import Measurement, TaskSpec
 from verify.verbs.claims import resolved_claims
 from verify.verbs.parts import is_measurable, settled_by
+from verify.verbs.trials import drop_damaged
 from verify.verbs.verdicts import Outcome, explained, judged, measurements_of
 
 Key = tuple[str, str]
@@ -102,6 +103,9 @@ def check_opened(
             raise result
     repository, model, revision = opened.repository, opened.model, opened.repository.revision
     folder = Path(config.results) / slug(model)
+    for measurement in measurements_of(results):
+        if measurement.result:
+            drop_damaged(Path(measurement.result).parents[1])
     verdicts = judged(resolved, results, config.policy, retry)
     verdicts = explained(verdicts, resolved, results, folder)
     record = recorded(

@@ -42,7 +42,7 @@ def present_tasks(record: Record, task_path: Sequence[str], *, is_made_here: boo
         now = rooted(given[task.name]) if task.name in given else _read_again(task) if is_made_here else None
         if now is not None and not _asks_the_same(now, task, record, is_made_here=is_made_here):
             notes.append(
-                f"{now.file} asks for other predictions, so {task.name} is judged as it was when it was run. To run it "
+                f"{now.file} has changed in what is run, so {task.name} is judged as it was when it was run. To run it "
                 "as it is now, check the model again."
             )
             now = None

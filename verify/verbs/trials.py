@@ -7,6 +7,7 @@ A search that was paid for is not paid for again, and needs no model the next ti
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -98,6 +99,15 @@ def require_readable(folder: Path) -> None:
     found = read_stored(folder / FILE, depth=4)
     if found is not None:
         checked(folder / FILE, partial(from_plain, _Trials), found[0])
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove what is stored in the folder of a run as trials, and is none: they are paid for again where asked for."""
+    try:
+        require_readable(folder)
+    except DamagedError:
+        with contextlib.suppress(OSError):
+            (folder / FILE).unlink(missing_ok=True)
 
 
 def _scoring(case: Case) -> str:
