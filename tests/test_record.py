@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from verify.claims.group import Finding
 from verify.errors import BlockedError, DataError, UsageError, VerifyError
 from verify.files import DamagedError
-from verify.record import FILE, Conditions, Failure, failure, read_record, recorded, rooted, write_record
+from verify.record import FILE, Conditions, Failure, failure, recorded, rooted, stored_record, write_record
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry
 from verify.tasks.resolve import Resolved
@@ -87,7 +87,7 @@ def test_claims_and_all_that_was_read_survive_the_disk(tmp_path_factory, pairs, 
     matches = tuple(match for _, match in pairs)
     before = Resolved(claims, matches, tuple(candidates), tuple(findings), impossible, epochs)
     write_record(folder, record_of(before, folder=folder))
-    after = read_record(folder).resolved()
+    after = stored_record(folder)[0].resolved()
     assert [one.claim_id for one in after.claims] == [one.claim_id for one in claims]
     assert after == replace(before, matches=tuple(replace(m, task=rooted(SST2)) if m.task else m for m in matches))
     assert {key: type(value) for one in after.claims for key, value in one.settings.items()} == {
@@ -98,7 +98,7 @@ def test_claims_and_all_that_was_read_survive_the_disk(tmp_path_factory, pairs, 
 def test_a_text_that_utf8_cannot_hold_survives_too(tmp_path):
     one = claim(dataset="half a pair \ud83d", settings={"share": float("inf")})
     write_record(tmp_path, record_of(Resolved((one,), (Match(None, reason="none"),))))
-    (found,) = read_record(tmp_path).claims
+    (found,) = stored_record(tmp_path)[0].claims
     assert (found, found.claim_id) == (one, one.claim_id)
     (tmp_path / FILE).read_text(encoding="utf-8")
 
@@ -109,7 +109,7 @@ def test_runs_scores_and_failures_are_found_again_wherever_the_folder_lies(tmp_p
     results = {("sst2", "validation"): done, ("sst2", "test"): DataError("It is gone.")}
     resolved = Resolved((claim(),), (Match(SST2, "validation"),))
     write_record(tmp_path, record_of(resolved, results, tmp_path, {("sst2", "validation"): SST2}))
-    good, bad = read_record(tmp_path).cells
+    good, bad = stored_record(tmp_path)[0].cells
     assert (good.run, good.scores) == ("sst2.validation/0123", "sst2.validation/0123/measurements/4567.json")
     assert (good.dataset_revision, good.dataset_digest, good.failure) == ("abc", None, None)
     assert (bad.run, bad.scores) == (None, None)
@@ -171,7 +171,7 @@ def test_a_changed_record_is_refused_in_one_paragraph(tmp_path, path, value, wor
     changed(found, path, value)
     (tmp_path / FILE).write_text(json.dumps(found))
     with pytest.raises(DamagedError) as error:
-        read_record(tmp_path)
+        stored_record(tmp_path)[0]
     assert words in str(error.value)
     assert "verify check" in str(error.value)
     assert "\n" not in str(error.value)
@@ -181,12 +181,12 @@ def test_a_changed_record_is_refused_in_one_paragraph(tmp_path, path, value, wor
 def test_a_file_that_is_no_record_is_refused(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(DamagedError, match=FILE):
-        read_record(tmp_path)
+        stored_record(tmp_path)[0]
 
 
 def test_a_missing_record_says_what_leaves_one(tmp_path):
     with pytest.raises(UsageError, match="in which a check leaves the claims"):
-        read_record(tmp_path)
+        stored_record(tmp_path)[0]
 
 
 def test_the_record_is_written_whole(tmp_path):

@@ -94,15 +94,6 @@ def read_stored(file: Path, *, depth: int) -> tuple[dict[str, Any], bool] | None
     raise DamagedError(damaged(file, "it holds no JSON object"))
 
 
-def read_json(file: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None if there is none. Raises StoreError if the file cannot be read."""
-    try:
-        found = json.loads(read_bytes(file, MOST_JSON))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def read_bytes(file: Path, most: int) -> bytes:
     """The content of a plain file of ``most`` bytes, or fewer: no pipe is waited for, and no device read to its end.
 

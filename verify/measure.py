@@ -21,11 +21,11 @@ from verify.locking import locked
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
 from verify.predictions import Predictions
-from verify.scoring import FOREIGN, Cell, Pending, Subject, score_rows, stored_predictions, stored_rows, told
+from verify.scoring import Cell, Pending, Subject, score_rows, stored_predictions, stored_rows, told
 from verify.store import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.kinds import inference_settings, scoring_settings
 from verify.tasks.places import source_digest
-from verify.types import Measurement, TaskSpec
+from verify.types import FOREIGN, Measurement, TaskSpec
 
 RunJobs = Callable[[Sequence[Job], Emit], list[VerifyError | None]]
 """Runs the jobs of one model and says what became of each, as :func:`verify.engine.launch.run_jobs` does."""

@@ -195,11 +195,6 @@ def write_record(folder: Path, record: Record) -> None:
     write_sealed(folder / FILE, {"schema": SCHEMA, **asdict(record)}, depth=2)
 
 
-def read_record(folder: Path) -> Record:
-    """The record in ``folder``, as :func:`stored_record` reads it."""
-    return stored_record(folder)[0]
-
-
 def stored_record(folder: Path) -> tuple[Record, bool]:
     """The record in ``folder``, and whether it was made here, under this user's seal.
 

@@ -21,9 +21,7 @@ from verify.predictions import LabelPredictions, Predictions, subset
 from verify.repository import Base, laid_over
 from verify.store import DRAFT, PREDICTIONS, PROBE, RunFolder
 from verify.tasks.kinds import settings_of
-from verify.types import Measurement, Score, TaskSpec
-
-FOREIGN = "evaluate:"
+from verify.types import FOREIGN, Measurement, Score, TaskSpec
 
 NOT_MADE_HERE = (
     "These results were not made here: they come from somebody else, or from a version without seals. They are told as "

@@ -15,6 +15,9 @@ from verify.content import content_key
 
 Setting = str | int | float | bool | None
 
+FOREIGN = "evaluate:"
+"""What stands before the name of a metric that is an `evaluate` module, and so is code."""
+
 
 class Unit(StrEnum):
     """The scale on which a value is printed."""

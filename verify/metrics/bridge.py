@@ -19,8 +19,7 @@ from verify.metrics.classification import predicted_labels
 from verify.metrics.names import METRICS
 from verify.metrics.undefined import UndefinedScoreError
 from verify.predictions import LabelPredictions, Predictions, TagPredictions, TextPredictions
-
-PREFIX = "evaluate:"
+from verify.types import FOREIGN
 
 
 def foreign(name: str, predictions: Predictions) -> dict[str, float]:
@@ -36,7 +35,7 @@ def foreign(name: str, predictions: Predictions) -> dict[str, float]:
         VerifyError: if the module cannot be loaded, fails on these inputs, or returns no number.
         UndefinedScoreError: if it returns a number that is not finite.
     """
-    path = name.removeprefix(PREFIX)
+    path = name.removeprefix(FOREIGN)
     loaded = _load(path)
     predicted, references, kind = _inputs(predictions)
     try:
@@ -75,7 +74,7 @@ def _load(path: str) -> Any:
     if not Path(path).is_absolute() and (would_run := _in_working_folder(path)):
         raise VerifyError(
             f"The evaluate module {path} is one of the Hub, and the evaluate library would run {would_run} of the "
-            f"working folder in its place. Start from another folder, or name the file: {PREFIX}./{path}."
+            f"working folder in its place. Start from another folder, or name the file: {FOREIGN}./{path}."
         )
     try:
         return evaluate.load(path)
@@ -84,11 +83,11 @@ def _load(path: str) -> Any:
             why = "The path exists, but holds no module that loads."
         else:
             why = "It is no local path, and the Hub did not give it: offline, or it has no module of this name."
-        own = f' The metric "{path}" is built in: write it without "{PREFIX}".' if path in METRICS else ""
+        own = f' The metric "{path}" is built in: write it without "{FOREIGN}".' if path in METRICS else ""
         raise VerifyError(
             f"The evaluate module {path} could not be loaded ({type(error).__name__}: {_brief(error)}). {why}{own} "
-            f"A local path works with no network: {PREFIX}PATH/NAME.py, or a folder NAME that holds NAME.py. Loading a "
-            "module runs its Python code, so name only modules that you trust."
+            f"A local path works with no network: {FOREIGN}PATH/NAME.py, or a folder NAME that holds NAME.py. Loading "
+            "a module runs its Python code, so name only modules that you trust."
         ) from error
 
 

@@ -17,7 +17,7 @@ import yaml
 from verify.errors import UsageError
 from verify.spelling import suggestion
 from verify.tasks.kinds import KINDS, SettingSpec
-from verify.types import DatasetSource, Setting, TaskSpec
+from verify.types import FOREIGN, DatasetSource, Setting, TaskSpec
 
 _NULL = "tag:yaml.org,2002:null"
 _INTEGER = "tag:yaml.org,2002:int"
@@ -40,7 +40,6 @@ _TASK_KEYS = (
     "split_aliases",
     "settings",
 )
-MODULE = "evaluate:"
 """What the name of a metric begins with that is an `evaluate` module."""
 _DATASET_KEYS = ("path", "name", "split", "revision", "data_files")
 
@@ -215,8 +214,8 @@ def _metrics(node: _Node, folder: Path) -> tuple[str, ...]:
     """The names of metrics; the path of an `evaluate` module is taken from the task file's folder, as those of data."""
     names = node.texts()
     return tuple(
-        MODULE + str(Path(node.path_of(name.removeprefix(MODULE), folder)).resolve())
-        if name.startswith(tuple(MODULE + mark for mark in (".", "/", "~")))
+        FOREIGN + str(Path(node.path_of(name.removeprefix(FOREIGN), folder)).resolve())
+        if name.startswith(tuple(FOREIGN + mark for mark in (".", "/", "~")))
         else name
         for name in names
     )

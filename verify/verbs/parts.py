@@ -20,12 +20,12 @@ from verify.metrics.meanings import is_measured_for
 from verify.metrics.stored import Memory, remembering
 from verify.predictions import Predictions
 from verify.record import Results
-from verify.scoring import FOREIGN, stored_predictions
+from verify.scoring import stored_predictions
 from verify.store import RunFolder
 from verify.tasks.kinds import settings_of
 from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
-from verify.types import Claim, Measurement, TaskSpec, Verdict
+from verify.types import FOREIGN, Claim, Measurement, TaskSpec, Verdict
 
 Parts = Mapping[str, Sampled]
 """What parts of splits show, by claim id."""

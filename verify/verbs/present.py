@@ -10,12 +10,11 @@ from verify.errors import UsageError, VerifyError
 from verify.files import DamagedError
 from verify.measure import check_metrics
 from verify.record import Record, rooted
-from verify.scoring import FOREIGN
 from verify.tasks.kinds import inference_settings
 from verify.tasks.places import is_local, source_digest
 from verify.tasks.registry import load_registry
 from verify.tasks.schema import parse_task
-from verify.types import DatasetSource, TaskSpec
+from verify.types import FOREIGN, DatasetSource, TaskSpec
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from verify.measure import check_metrics
 from verify.record import FILE, Cell, Record, failure, stored_record
 from verify.repository import Base
 from verify.rescore import rescore
-from verify.scoring import FOREIGN, NOT_MADE_HERE, Code, Subject
+from verify.scoring import NOT_MADE_HERE, Code, Subject
 from verify.scoring import Cell as Measured
 from verify.store import RunFolder
 from verify.tasks.resolve import Resolved
-from verify.types import Measurement, Verdict
+from verify.types import FOREIGN, Measurement, Verdict
 from verify.verbs.present import PresentTasks, present_tasks
 from verify.verbs.trials import require_readable
 from verify.verbs.verdicts import FILE as VERDICTS

@@ -13,7 +13,7 @@ from verify.compose import compose_config
 from verify.errors import UsageError
 from verify.tasks.kinds import KINDS, settings_of
 from verify.tasks.registry import Registry, load_registry
-from verify.types import TaskSpec
+from verify.types import FOREIGN, TaskSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,7 +95,7 @@ def _check(task: TaskSpec, split: str) -> None:
     for note in (*examples.notes, *notes):
         console.print(f"  {escape(note)}")
     console.print(escape(f"It gives these metrics: {', '.join(sorted(scores))}."))
-    asked = [name for name in task.metrics if not name.startswith("evaluate:")]
+    asked = [name for name in task.metrics if not name.startswith(FOREIGN)]
     if lost := [name for name in asked if not any(re.fullmatch(f"{name}(_.*)?", score) for score in scores)]:
         console.print(f"[yellow]Not measured on these rows: {escape(', '.join(lost))}.[/yellow]")
     console.print(f"[green]The task {escape(task.name)} works.[/green]")
