@@ -22,6 +22,18 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+@pytest.fixture(autouse=True)
+def import_path() -> Iterator[None]:
+    """What a process of a cluster does to its own import path for good is undone after a test that plays one."""
+    path, names = list(sys.path), ("PYTHONSAFEPATH", "PYTHONPATH")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    yield
+    sys.path[:] = path
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ.update(before)
+
+
 @pytest.fixture
 def loopback_hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     """A running Hub on 127.0.0.1 with an empty folder tree, ``loopback_hub.root``, to put repositories into."""

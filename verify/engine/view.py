@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +20,15 @@ from verify.errors import EngineError
 linked: set[str] = set()
 """The files, with links followed, that views have led to: those that a load may open."""
 
-_views: dict[tuple[Any, ...], Path] = {}
+
+class _Views(threading.local):
+    """The views that a thread has made, by what they show: none takes away what another one loads from."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[Any, ...], Path] = {}
+
+
+_views = _Views()
 
 
 def view_of(folder: str, files: Sequence[str]) -> str:
@@ -33,21 +42,21 @@ def view_of(folder: str, files: Sequence[str]) -> str:
     root = Path(folder)
     try:
         key = (folder, tuple((name, (stat := (root / name).stat()).st_size, stat.st_mtime_ns) for name in files))
-        if key not in _views:
-            _views[key] = _made(root, files)
+        if key not in _views.made:
+            _views.made[key] = _made(root, files)
     except OSError as error:
         raise EngineError(
             f"The file {error.filename} of the model cannot be read any more: {error.strerror}. Leave the model's "
             "files alone while a command runs, and run it again."
         ) from error
-    return str(_views[key])
+    return str(_views.made[key])
 
 
 def close_views() -> None:
-    """Remove all views; no model may be loaded from them any more."""
-    for view in _views.values():
+    """Remove all views of this thread; no model may be loaded from them any more."""
+    for view in _views.made.values():
         shutil.rmtree(view.parent, ignore_errors=True)
-    _views.clear()
+    _views.made.clear()
 
 
 def _made(root: Path, files: Sequence[str]) -> Path:
