@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from verify.claims.extract import read_claims
-from verify.claims.frontmatter import Lines, read_front_matter
-from verify.claims.metadata import read_model_index
-from verify.claims.vocabulary import load
+from verify.claims.form.frontmatter import Lines, read_front_matter
+from verify.claims.meaning.vocabulary import load
+from verify.claims.sources.metadata import read_model_index
 
 CARDS = Path(__file__).resolve().parents[1].parent / "shared" / "cards" / "dev"
 LONG = 10_000_000

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from bench_words import in_words
-from engine_peers import Peers
-from engine_sides import Engine, Side
+from benchmarks.engine.peers import Peers
+from benchmarks.engine.sides import Engine, Side
 
-from verify.engine.launch import default_threads, worker_environment
+from verify.engine.running.launch import default_threads, worker_environment
 
 RUNS, QUICK_RUNS = 5, 2
 TRIED = 0.2

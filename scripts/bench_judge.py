@@ -31,7 +31,7 @@ def main() -> int:
     rows = []
     for name in chosen:
         more = {"cache": options.cache} if name == "causes" else {}
-        for row in importlib.import_module(f"judge_{name}").rows(quick=options.quick, **more):
+        for row in importlib.import_module(f"benchmarks.judge.{name}").rows(quick=options.quick, **more):
             print(in_words(row), flush=True)
             rows.append(row)
     if options.json:

@@ -2,12 +2,12 @@
 
     python scripts/bench_sweep.py [--quick] [--json FILE]
 
-The models are those of the suite of known truth (scripts/make_suite.py) that come to an end. `verify sweep` checks them
-with two workers on the CPU; its peers run `verify check` once for every cell (a model on one task), one after the other
-as most people do, and two at a time with a thread each. Results go to a fresh folder in every run, and runs alternate.
-`equal` says whether every claim gets the same verdict, with the same number measured wherever the whole split was run;
-a shell loop, whose commands have all threads, may differ in the last bits of a number. Claims for which that is not so
-are listed on standard error. The figures on planning are those of scripts/sweep_planning.py.
+The models are those of the suite of known truth (benchmarks/sweep/make_suite.py) that come to an end. `verify sweep`
+checks them with two workers on the CPU; its peers run `verify check` once for every cell (a model on one task), one
+after the other as most people do, and two at a time with a thread each. Results go to a fresh folder in every run, and
+runs alternate. `equal` says whether every claim gets the same verdict, with the same number measured wherever the whole
+split was run; a shell loop, whose commands have all threads, may differ in the last bits of a number. Claims for which
+that is not so are listed on standard error. The figures on planning are those of scripts/benchmarks/sweep/planning.py.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import sweep_planning
 from bench_words import in_words
-from make_suite import make
+from benchmarks.sweep import planning as sweep_planning
+from benchmarks.sweep.make_suite import make
 
-from verify.store import slug
+from verify.store.runs import slug
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS, RUNS = 2, 3

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from absl import logging as absl_logging
-from hub_calls import write_model
+from helpers.hub_calls import write_model
+from helpers.loopback_hub import LoopbackHub
 from hypothesis import HealthCheck, settings
-from loopback_hub import LoopbackHub
 
 # rouge-score imports absl, whose log handler keeps the standard error that it finds, here one that pytest captures, and
 # closes it when Hydra sets logging up; it leaves the real one alone.

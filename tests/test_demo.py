@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from builders import DEMO
 from datasets import load_dataset
+from helpers.builders import DEMO
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from builders import DEMO
+from helpers.builders import DEMO
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,7 +31,8 @@ def verify(installed, *arguments):
     site, work = installed
     environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"}
     program = (
-        "import verify, sys; sys.stderr.write(verify.__file__ + '\\n'); from verify.cli import main; sys.exit(main())"
+        "import verify, sys; from verify.cli.main import main\n"
+        "sys.stderr.write(verify.__file__ + '\\n'); sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -48,7 +49,7 @@ def verify(installed, *arguments):
 def test_the_wheel_shows_the_built_in_tasks(installed):
     done = verify(installed, "tasks", "list")
     assert done.returncode == 0
-    for file in (ROOT / "tasks").glob("*.yaml"):
+    for file in (ROOT / "tasks").rglob("*.yaml"):
         assert f" {file.stem} " in done.stdout
 
 

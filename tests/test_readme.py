@@ -10,9 +10,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from builders import DEMO, bert, model_index, sentences, write_parquet
-from engine.test_run import plain_loop
-from loopback_hub import LoopbackHub
+from engine.running.test_run import plain_loop
+from helpers.builders import DEMO, bert, model_index, sentences, write_parquet
+from helpers.loopback_hub import LoopbackHub
 
 from verify.tasks.kinds import KINDS
 from verify.tasks.registry import load_registry

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import SHARED, needs_shared, train_sst2, write_parquet
-from loopback_hub import LoopbackHub
+from helpers.builders import SHARED, needs_shared, train_sst2, write_parquet
+from helpers.loopback_hub import LoopbackHub
 
 pytestmark = [needs_shared, pytest.mark.slow]
 ROWS = 20_000

@@ -1,5 +1,5 @@
 import pytest
-from claim_making import claim, measurement
+from helpers.claim_making import claim, measurement
 
 from verify.types import Interval, Unit, VerdictKind
 

@@ -11,6 +11,6 @@ import sys
 if sys.path[0] in ("", os.getcwd()) and not os.path.samefile(os.path.dirname(os.path.dirname(__file__)), "."):  # noqa: PTH109, PTH120, PTH121
     del sys.path[0]
 
-from verify.cli import main
+from verify.cli.main import main
 
 sys.exit(main())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from verify.content import content_key
+from verify.foundation.content import content_key
 
 Setting = str | int | float | bool | None
 
@@ -104,8 +104,8 @@ class Claim:
 
     ``value`` and ``interval`` are in the claim's own ``unit``, as printed. ``literal`` keeps the printed characters,
     because trailing zeros carry information ("91.0" is more precise than "91"). ``metric`` is canonical
-    (``verify/claims/vocabulary.yaml``); ``dataset``, ``config`` and ``split`` are the card's own words, and None where
-    it is silent. ``notes`` states every reading that is not literally on the card.
+    (``verify/claims/meaning/vocabulary.yaml``); ``dataset``, ``config`` and ``split`` are the card's own words, and
+    None where it is silent. ``notes`` states every reading that is not literally on the card.
     """
 
     model: str
@@ -226,7 +226,7 @@ class Verdict:
     """What became of one claim. ``measured``, ``delta`` (measured − claimed) and ``interval`` are in the claim's unit.
 
     ``interval`` is what the claim was allowed: its print interval widened by the flip budget and the tolerance.
-    ``e_value`` is the evidence against the claim that a sample gives (:mod:`verify.judge.many`), None for all else.
+    ``e_value`` is the evidence against the claim that a sample gives (:mod:`verify.judging.many`), None for all else.
     """
 
     kind: VerdictKind

@@ -4,8 +4,8 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 import numpy as np
 import pytest
 
-from verify.claims.arithmetic import examine, matrix, possible_counts, printed
-from verify.claims.values import read_number
+from verify.claims.form.values import read_number
+from verify.claims.meaning.arithmetic import examine, matrix, possible_counts, printed
 from verify.types import Claim, Unit
 
 

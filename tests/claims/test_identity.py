@@ -1,6 +1,6 @@
 import pytest
 
-from verify.claims.identity import Owner, identify, looks_like_model, owners, sizes
+from verify.claims.meaning.identity import Owner, identify, looks_like_model, owners, sizes
 
 
 def judged(model, labels, **fields):

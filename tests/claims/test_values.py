@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.claims.values import read_number, unit_of
+from verify.claims.form.values import read_number, unit_of
 from verify.types import Unit
 
 

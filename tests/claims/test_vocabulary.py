@@ -1,6 +1,6 @@
 import pytest
 
-from verify.claims.vocabulary import load
+from verify.claims.meaning.vocabulary import load
 from verify.errors import UsageError
 
 

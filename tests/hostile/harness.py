@@ -60,7 +60,7 @@ def verify(
     *words: str, cwd: Path, environment: Mapping[str, str] | None = None, payload: Path | None = None
 ) -> Outcome:
     """Run ``verify`` with ``words`` in the folder ``cwd``, as the installed command does; bounds are not asserted."""
-    launcher = [sys.executable, "-P", "-c", "import sys; from verify.cli import main; sys.exit(main())"]
+    launcher = [sys.executable, "-P", "-c", "import sys; from verify.cli.main import main; sys.exit(main())"]
     return run([*launcher, *words], cwd=cwd, environment=environment, payload=payload)
 
 

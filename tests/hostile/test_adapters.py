@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from pickle_making import among_tensors
+from helpers.pickle_making import among_tensors
 from safetensors.torch import load_file, save_file
 
 from hostile.harness import FIRES, variants

@@ -21,12 +21,12 @@ import pytest
 from PIL import Image
 
 from tests.hostile.harness import variants
-from verify import hub
-from verify.engine.audio import decode, duration
-from verify.engine.image_processor import load_image_processor, preprocessed
-from verify.engine.pictures import picture
-from verify.engine.preprocessor import check_preprocessor
+from verify.engine.inputs.audio import decode, duration
+from verify.engine.inputs.image_processor import load_image_processor, preprocessed
+from verify.engine.inputs.pictures import picture
+from verify.engine.inputs.preprocessor import check_preprocessor
 from verify.errors import DataError, EngineError, VerifyError
+from verify.hub import models
 from verify.tasks.data import load_examples
 from verify.tasks.places import is_local
 from verify.tasks.schema import parse_task
@@ -213,7 +213,7 @@ def test_a_folder_does_not_answer_for_a_data_set_on_the_hub(variant, name, tmp_p
 def test_the_commit_of_a_data_set_does_not_depend_on_a_folder(tmp_path: Path, monkeypatch):
     (tmp_path / "nyu-mll/glue").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert hub.dataset_revision("nyu-mll/glue", "a" * 40) == "a" * 40
+    assert models.dataset_revision("nyu-mll/glue", "a" * 40) == "a" * 40
 
 
 def test_a_builders_name_reads_only_the_files_that_are_named(tmp_path: Path, monkeypatch):
@@ -415,7 +415,7 @@ def test_many_large_pictures_are_preprocessed_in_parts(tmp_path: Path, monkeypat
     rng = np.random.default_rng(0)
     images = [(Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)), PLACE) for _ in range(5)]
     whole = preprocessed(made, images)["pixel_values"]
-    monkeypatch.setattr("verify.engine.image_processor.BATCH_PIXELS", 900)
+    monkeypatch.setattr("verify.engine.inputs.image_processor.BATCH_PIXELS", 900)
     assert torch.equal(preprocessed(made, images)["pixel_values"], whole)
 
 
@@ -480,7 +480,7 @@ def test_channels_are_averaged_in_blocks_as_at_once(monkeypatch):
     stream, rng = io.BytesIO(), np.random.default_rng(0)
     soundfile.write(stream, rng.uniform(-1, 1, (5000, 3)), 16_000, format="WAV", subtype="FLOAT")
     whole = decode(stream.getvalue(), 16_000, None, PLACE)
-    monkeypatch.setattr("verify.engine.audio._SAMPLES_AT_ONCE", 1000)
+    monkeypatch.setattr("verify.engine.inputs.audio._SAMPLES_AT_ONCE", 1000)
     np.testing.assert_array_equal(decode(stream.getvalue(), 16_000, None, PLACE), whole)
 
 

@@ -11,15 +11,15 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hub_calls import run
+from helpers.hub_calls import run
 
 COMMIT, CARD = "a" * 40, b"# Tiny\n"
 BARE = "from huggingface_hub import hf_hub_download; hf_hub_download('Org/Tiny', 'README.md')"
 OURS = """
-from verify import hub
+from verify.hub import models
 from verify.errors import HubError
 try:
-    hub.resolve('Org/Tiny')
+    models.resolve('Org/Tiny')
 except HubError as error:
     print(error)
 """

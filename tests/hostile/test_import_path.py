@@ -13,14 +13,14 @@ import datasets
 import evaluate
 import numpy as np
 import pytest
-from builders import DEMO
-from metrics.test_bridge import forget_loaded_modules
-from sweep.ray_cluster import Cluster
+from helpers.builders import DEMO
+from metrics.evaluate_modules.test_bridge import forget_loaded_modules
+from sweeping.cluster.ray_cluster import Cluster
 
 from hostile.harness import FIRES, Outcome, run, variants, verify
 from verify.errors import VerifyError
-from verify.metrics.bridge import foreign
-from verify.predictions import LabelPredictions
+from verify.metrics.evaluate_modules.bridge import foreign
+from verify.store.predictions import LabelPredictions
 
 ROOT = DEMO.parents[1]
 SCRIPTS = sysconfig.get_path("scripts")
@@ -86,9 +86,9 @@ def test_no_module_beside_a_model_is_run(place):
 
 def test_the_worker_started_as_before_would_run_them(place):
     place.shadow("numpy")
-    assert place.fires("-m", "verify.engine.worker", "jobs.json", PYTHONPATH=str(ROOT))
+    assert place.fires("-m", "verify.engine.running.worker", "jobs.json", PYTHONPATH=str(ROOT))
     assert not place.fires(
-        "-P", "-m", "verify.lifeline", "0", "verify.engine.worker", "jobs.json", PYTHONPATH=f"{ROOT}:"
+        "-P", "-m", "verify.processes.lifeline", "0", "verify.engine.running.worker", "jobs.json", PYTHONPATH=f"{ROOT}:"
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from builders import bert, model_index, write_parquet, write_task
+from helpers.builders import bert, model_index, write_parquet, write_task
 
 from hostile.harness import Outcome, variants, verify
 

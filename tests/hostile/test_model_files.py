@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import bert, model_index, sentences, write_parquet, write_task
-from engine.running import job_on, predictions_of
+from engine.job_making import job_on, predictions_of
+from helpers.builders import bert, model_index, sentences, write_parquet, write_task
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from hostile.harness import variants, verify
-from verify import hub
 from verify.engine.job import Job
-from verify.engine.load import forget
-from verify.engine.run import run
-from verify.engine.view import view_of
-from verify.engine.watch import watched
+from verify.engine.loading.load import forget
+from verify.engine.loading.view import view_of
+from verify.engine.loading.watch import watched
+from verify.engine.running.run import run
 from verify.errors import BlockedError, EngineError, HubError, VerifyError
+from verify.hub import models
 from verify.metrics.constant import constant_note
-from verify.store import RunFolder
+from verify.store.runs import RunFolder
 
 TEXTS = sentences(12)
 LABELS = ["NEGATIVE", "POSITIVE"]
@@ -51,12 +51,12 @@ def changed(folder: Path, file: str, **values: Any) -> None:
 
 def checked(model: Path) -> Job:
     """What `verify check` does before and after the run: the gate, and a job on the files that the key covers."""
-    repository = hub.resolve(str(model))
-    hub.check_safety(repository)
-    assert len(hub.digests(repository)["weights"]) == 64
+    repository = models.resolve(str(model))
+    models.check_safety(repository)
+    assert len(models.digests(repository)["weights"]) == 64
     data = {"t": TEXTS, "y": [0, 1] * 6}
     job = job_on(model.parent, "sequence-classification", data, {"text": "t", "label": "y"}, probe_share=0.0)
-    return replace(job, files=hub.loaded_files(repository))
+    return replace(job, files=models.loaded_files(repository))
 
 
 def ran(model: Path) -> list[str]:
@@ -163,12 +163,12 @@ class TestDigests:
         (model / "modules.json").write_text('[{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}]')
         path = model / variant
         path.parent.mkdir(exist_ok=True)
-        before = hub.digests(hub.resolve(str(model)))
+        before = models.digests(models.resolve(str(model)))
         path.write_text("[ {} ]")
-        first = hub.digests(hub.resolve(str(model)))
+        first = models.digests(models.resolve(str(model)))
         path.write_text("[  {}  ]")
-        assert variant in hub.loaded_files(hub.resolve(str(model)))
-        assert len({str(found) for found in (before, first, hub.digests(hub.resolve(str(model))))}) == 3
+        assert variant in models.loaded_files(models.resolve(str(model)))
+        assert len({str(found) for found in (before, first, models.digests(models.resolve(str(model))))}) == 3
 
     @variants(
         "data_config.json",
@@ -186,12 +186,12 @@ class TestDigests:
         "checkpoint-1/tokenizer_config.json",
     )
     def test_what_does_not_decide_neither_counts_nor_blocks(self, model, variant):
-        before = hub.digests(hub.resolve(str(model)))
+        before = models.digests(models.resolve(str(model)))
         (model / variant).parent.mkdir(exist_ok=True)
         (model / variant).write_text('[{"auto_map": 1}]')
-        repository = hub.resolve(str(model))
-        hub.check_safety(repository)
-        assert hub.digests(repository) == before
+        repository = models.resolve(str(model))
+        models.check_safety(repository)
+        assert models.digests(repository) == before
 
     def test_the_older_layout_with_the_transformer_in_a_folder(self, model):
         inner = model / "0_Transformer"
@@ -199,29 +199,29 @@ class TestDigests:
         for file in [path for path in model.iterdir() if path.is_file()]:
             file.rename(inner / file.name)
         (model / "modules.json").write_text('[{"path": "0_Transformer"}]')
-        repository = hub.resolve(str(model))
-        hub.check_safety(repository)
-        assert "0_Transformer/model.safetensors" in hub.loaded_files(repository)
+        repository = models.resolve(str(model))
+        models.check_safety(repository)
+        assert "0_Transformer/model.safetensors" in models.loaded_files(repository)
         changed(inner, "config.json", auto_map={"AutoConfig": "a.B"})
         with pytest.raises(BlockedError, match=r"0_Transformer/config\.json holds auto_map"):
-            hub.check_safety(hub.resolve(str(model)))
+            models.check_safety(models.resolve(str(model)))
 
     @variants("../other", "/etc", "a\\b")
     def test_a_module_outside(self, model, variant):
         (model / "modules.json").write_text(json.dumps([{"path": variant}]))
         with pytest.raises(BlockedError, match="Only folders inside"):
-            hub.check_safety(hub.resolve(str(model)))
+            models.check_safety(models.resolve(str(model)))
 
     @variants(("tokenizer_config.json", "[]"), ("config.json", "[]"), ("modules.json", "{}"), ("config.json", "{"))
     def test_a_file_of_the_wrong_kind(self, model, variant):
         (model / variant[0]).write_text(variant[1])
         with pytest.raises(HubError, match=variant[0]):
-            hub.check_safety(hub.resolve(str(model)))
+            models.check_safety(models.resolve(str(model)))
 
     def test_generation_settings_of_many_megabytes(self, model):
         (model / "generation_config.json").write_text(json.dumps({"bad_words_ids": [[1]] * 2_000_000}))
         with pytest.raises(BlockedError, match="larger than 4 MiB"):
-            hub.check_safety(hub.resolve(str(model)))
+            models.check_safety(models.resolve(str(model)))
 
 
 class TestSizes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 
-import pickle_making
 import pytest
 import torch
-from hub_calls import run
-from pickle_making import FIRING, REFUSED, saved
+from helpers import pickle_making
+from helpers.hub_calls import run
+from helpers.pickle_making import FIRING, REFUSED, saved
 
 from hostile.harness import variants
 from hostile.whole_models import logits, make_place, scores
-from verify.conversion import BOT, TITLE
+from verify.hub.conversion import BOT, TITLE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -92,8 +92,9 @@ def test_without_the_switch_the_refusal_names_it_and_the_hubs_conversion(place, 
     (converted / "model.safetensors").write_bytes((place.base / "model.safetensors").read_bytes())
     number = loopback_hub.discuss("models/Org/Old", TITLE, BOT, "open", converted)
     asked = (
-        "from verify.subject import gated; from verify import hub; from verify.config import VerifyConfig\n"
-        "try: gated(hub.resolve('Org/Old'), VerifyConfig())\nexcept Exception as error: print(error)"
+        "from verify.checking.subject import gated; from verify.hub import models\n"
+        "from verify.configuration.schema import VerifyConfig\n"
+        "try: gated(models.resolve('Org/Old'), VerifyConfig())\nexcept Exception as error: print(error)"
     )
 
     message = run(environment, asked)

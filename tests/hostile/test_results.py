@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from verbs.trained import run
+from cli.trained import run
 
 from hostile.harness import FIRES, variants, verify
-from verify.cli import main
-from verify.files import place_of
-from verify.seals import sealed
-from verify.store import PREDICTIONS, PROBE, RunFolder
+from verify.cli.main import main
+from verify.store.files import place_of
+from verify.store.runs import PREDICTIONS, PROBE, RunFolder
+from verify.store.seals import sealed
 from verify.tasks.places import source_digest
 from verify.tasks.registry import load_registry
 
@@ -115,7 +115,7 @@ def test_results_of_an_earlier_version_are_told_and_marked(results, capsys, verb
 
 
 def test_results_that_were_made_here_spare_the_run_and_are_not_marked(own, capsys, monkeypatch):
-    monkeypatch.setattr("verify.engine.launch.run_jobs", None)
+    monkeypatch.setattr("verify.engine.running.launch.run_jobs", None)
     code, found, _ = run(capsys, *CHECK)
     assert (code, settled(found)) == (1, kept_verdicts())
     code, found, err = run(capsys, "judge", str(own))
@@ -545,7 +545,7 @@ def test_results_that_may_only_be_read_are_told_and_nothing_is_written(results, 
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("os.fsync", refused)  # who tests may be root, whom no permission stops
-    monkeypatch.setattr("verify.locking.FileLock.acquire", refused)
+    monkeypatch.setattr("verify.store.locking.FileLock.acquire", refused)
     code, found, err = run(capsys, "judge", str(results))
     assert (code, settled(found)) == (1, kept_verdicts())
     assert "may not be written, so the verdicts are shown and not stored" in err

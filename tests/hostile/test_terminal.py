@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hostile.harness import variants, verify
-from verify.cli import main
+from verify.cli.main import main
 from verify.report.clean import clean
 
 clipboard = "\x1b]52;c;cGF5bG9hZA==\x07"

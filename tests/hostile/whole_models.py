@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from builders import bert, model_index, sentences, write_parquet, write_task
+from helpers.builders import bert, model_index, sentences, write_parquet, write_task
 from transformers import AutoModelForSequenceClassification
 
 from hostile.harness import Outcome, verify
-from verify.store import PREDICTIONS, RunFolder
+from verify.store.runs import PREDICTIONS, RunFolder
 
 TEXTS = sentences(40)
 CARD = model_index({"accuracy": "0.5"}, dataset="mine")

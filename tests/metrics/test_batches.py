@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from verify.metrics.batches import means_over_batches
 from verify.metrics.registry import additive_metrics
-from verify.predictions import LabelPredictions, SimilarityPredictions, TagPredictions
+from verify.store.predictions import LabelPredictions, SimilarityPredictions, TagPredictions
 
 LABELS = st.integers(1, 40).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, 3), min_size=n, max_size=n) for _ in range(2)))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from verify.claims.vocabulary import load
+from verify.claims.meaning.vocabulary import load
 from verify.metrics.meanings import FORMS, OTHER_NAMES, is_measured_for, measured_for, readings
 from verify.metrics.names import METRICS
 from verify.tasks.kinds import KINDS

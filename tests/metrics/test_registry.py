@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 from verify.errors import DataError, EngineError, UsageError
 from verify.metrics.names import METRICS, find
 from verify.metrics.registry import additive_metrics, class_count, measure
-from verify.predictions import LabelPredictions
+from verify.store.predictions import LabelPredictions
 from verify.types import Unit
 
 ROOT = Path(__file__).parents[2]
@@ -121,9 +121,10 @@ def test_input_that_cannot_be_scored_is_refused(run, error, says):
 
 def test_the_registry_and_a_classification_load_no_heavy_library():
     code = (
-        "import sys, numpy, verify.metrics.registry as registry, verify.metrics.flips, verify.metrics.modules\n"
-        "import verify.metrics.bridge\n"
-        "from verify.predictions import LabelPredictions\n"
+        "import sys, numpy, verify.metrics.registry as registry, verify.metrics.flips.budget\n"
+        "import verify.metrics.evaluate_modules.modules\n"
+        "import verify.metrics.evaluate_modules.bridge\n"
+        "from verify.store.predictions import LabelPredictions\n"
         "registry.measure(LabelPredictions(numpy.arange(2), numpy.eye(2, dtype='float32'), numpy.arange(2), (0, 1)))\n"
         "print([name for name in ('torch', 'transformers', 'sklearn', 'scipy', 'evaluate') if name in sys.modules])"
     )

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verify.metrics import speech, stored, text
+from verify.metrics import stored
+from verify.metrics.families import speech, text
 from verify.metrics.registry import additive_metrics, measure
 from verify.metrics.stored import Memory, Scoring, remembered, remembering
-from verify.predictions import Family, LabelPredictions, TextPredictions, subset, with_rows
-from verify.store import RunFolder
+from verify.store.predictions import Family, LabelPredictions, TextPredictions, subset, with_rows
+from verify.store.runs import RunFolder
 
 WORDS = st.lists(st.sampled_from(["a", "ab", "B.", "cats", "cat", "It's", "–", "\ud800"]), max_size=6).map(" ".join)
 CORPORA = st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)), min_size=1, max_size=6)

@@ -2,10 +2,10 @@ import io
 from dataclasses import replace
 
 import pytest
-from claim_making import claim, measurement
+from helpers.claim_making import claim, measurement
 from rich.console import Console
 
-from verify.judge.compare import judge
+from verify.judging.compare import judge
 from verify.report.explanations import show_explanations
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry

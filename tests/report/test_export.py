@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from claim_making import claim, measurement
+from helpers.claim_making import claim, measurement
 
-from verify.judge.compare import judge
+from verify.judging.compare import judge
 from verify.report.export import check_object
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from verify.report import sweep
 from verify.report.sweep import Expected, SweepView, duration
-from verify.sweep.units import OPENED, Died, Ended, Finished, Happened, Unit
+from verify.sweeping.units import OPENED, Died, Ended, Finished, Happened, Unit
 
 
 def opened(name, *cells, worker="worker 1"):

@@ -1,10 +1,10 @@
 import io
 
 import pytest
-from claim_making import claim, measurement
+from helpers.claim_making import claim, measurement
 from rich.console import Console
 
-from verify.judge.compare import judge
+from verify.judging.compare import judge
 from verify.report.terminal import show_verdicts, summary
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry

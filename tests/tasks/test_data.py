@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from verify.engine.pictures import picture
+from verify.engine.inputs.pictures import picture
 from verify.errors import DataError, NotComparableError
 from verify.tasks.data import DIFFERENT_DATA, load_examples
 from verify.tasks.places import source_digest

@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 
 import pytest
-from builders import SHARED
-from claim_making import claim
+from helpers.builders import SHARED
+from helpers.claim_making import claim
 
-from verify.engine.pictures import picture
+from verify.engine.inputs.pictures import picture
 from verify.metrics.names import METRICS
 from verify.tasks.data import load_examples
 from verify.tasks.kinds import KINDS
@@ -286,7 +286,7 @@ CHECKS = {
 
 def test_the_other_direction_reads_the_other_column(tmp_path):
     """The two tasks on one language pair are mirror images, and a dotted column is a part of a nested one."""
-    from builders import write_parquet
+    from helpers.builders import write_parquet
 
     file = write_parquet(tmp_path / "test.parquet", {"translation": [{"ro": "casa", "en": "house"}]})
     there, back = (

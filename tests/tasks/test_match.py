@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from claim_making import claim
+from helpers.claim_making import claim
 
 from verify.claims.extract import read_claims
 from verify.tasks.match import match_claim

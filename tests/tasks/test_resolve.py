@@ -1,4 +1,4 @@
-from claim_making import claim
+from helpers.claim_making import claim
 
 from verify.claims.extract import Extraction
 from verify.tasks.registry import load_registry

@@ -21,11 +21,11 @@ from typing import Any
 
 import yaml
 
-from verify.claims.frontmatter import children, compose, entries, scalar
-from verify.claims.values import read_number, unit_of
-from verify.claims.vocabulary import Vocabulary, load
+from verify.claims.form.frontmatter import children, compose, entries, scalar
+from verify.claims.form.values import read_number, unit_of
+from verify.claims.meaning.vocabulary import Vocabulary, load
 from verify.errors import UsageError
-from verify.spelling import suggestion
+from verify.foundation.spelling import suggestion
 from verify.types import Claim, Evidence, Interval, Setting, Source, Unit
 
 _FIELDS = ("metric", "value", "unit", "task", "dataset", "dataset_name", "config", "split", "subject")

@@ -6,19 +6,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from verify.claims.body import read_body
-from verify.claims.frontmatter import FrontMatter, Lines, read_front_matter
-from verify.claims.group import Finding, best_of_epochs, contradictions, group, scores_of_epochs
-from verify.claims.lists import generated_by, read_lists
-from verify.claims.metadata import datasets_of, read_model_index, tags_of
-from verify.claims.reading import Context, Reading, settle_units
-from verify.claims.result_files import (
+from verify.claims.form.frontmatter import FrontMatter, Lines, read_front_matter
+from verify.claims.meaning.group import Finding, best_of_epochs, contradictions, group, scores_of_epochs
+from verify.claims.meaning.reading import Context, Reading, settle_units
+from verify.claims.meaning.vocabulary import Vocabulary, key, load
+from verify.claims.sources.body import read_body
+from verify.claims.sources.lists import generated_by, read_lists
+from verify.claims.sources.metadata import datasets_of, read_model_index, tags_of
+from verify.claims.sources.result_files import (
     is_eval_results,
     is_trainer_results,
     read_eval_results,
     read_trainer_results,
 )
-from verify.claims.vocabulary import Vocabulary, key, load
 from verify.types import Claim, Source
 
 CARD = "README.md"

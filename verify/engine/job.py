@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.plain import from_plain
-from verify.predictions import Column, Family
+from verify.foundation.plain import from_plain
+from verify.store.predictions import Column, Family
 from verify.types import TaskSpec
 
 ENGINE_VERSION = 2
@@ -45,7 +45,7 @@ class Job:
     (device number, cpu or disk → a size such as 20GiB). A process may hold ``memory`` bytes (None: its share of the
     machine's). ``first`` loads only that many rows of the split, to try a task out. ``files`` are the names of all
     files of ``model_folder`` that may be opened, which the key of the predictions covers
-    (:func:`verify.loaded.loaded_files`); none stands for the whole folder of a model made here. ``base_folder`` and
+    (:func:`verify.hub.loaded.loaded_files`); none stands for the whole folder of a model made here. ``base_folder`` and
     ``base_files`` are the same of the model that an adapter is laid over.
     """
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.metrics.additive import Additive, Floats
-from verify.metrics.classification import LABEL_METRICS, ClassCounts, predicted_labels
-from verify.metrics.embedding import SIMILARITIES
-from verify.metrics.regression import moments
-from verify.predictions import LabelPredictions, Predictions, SimilarityPredictions
+from verify.metrics.families.classification import LABEL_METRICS, ClassCounts, predicted_labels
+from verify.metrics.families.embedding import SIMILARITIES
+from verify.metrics.families.regression import moments
+from verify.store.predictions import LabelPredictions, Predictions, SimilarityPredictions
 
 Labels = NDArray[np.int64]
 

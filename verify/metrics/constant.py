@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verify.predictions import (
+from verify.store.predictions import (
     AnswerPredictions,
     LabelPredictions,
     LabelSetPredictions,

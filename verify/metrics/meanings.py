@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from verify.metrics.names import METRICS
-from verify.predictions import Family
+from verify.store.predictions import Family
 
 _AVERAGES = ("binary", "macro", "weighted", "micro", "samples")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from verify.errors import UsageError
-from verify.predictions import Family
-from verify.spelling import suggestion
+from verify.foundation.spelling import suggestion
+from verify.store.predictions import Family
 from verify.types import Unit
 
 

@@ -11,11 +11,21 @@ from functools import partial
 import numpy as np
 
 from verify.errors import DataError, EngineError
-from verify.metrics import answers, classification, embedding, language, multi_label, regression, sequence, speech, text
 from verify.metrics.additive import Additive
-from verify.metrics.regression import REGRESSION_METRICS
+from verify.metrics.families import (
+    answers,
+    classification,
+    embedding,
+    language,
+    multi_label,
+    regression,
+    sequence,
+    speech,
+    text,
+)
+from verify.metrics.families.regression import REGRESSION_METRICS
 from verify.metrics.undefined import UndefinedScoreError
-from verify.predictions import (
+from verify.store.predictions import (
     AnswerPredictions,
     Family,
     LabelPredictions,

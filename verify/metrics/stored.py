@@ -18,10 +18,10 @@ from typing import Protocol, TypeVar, cast
 
 import numpy as np
 
-from verify.content import content_key
+from verify.foundation.content import content_key
 from verify.metrics import SCORER_VERSION
 from verify.metrics.additive import Floats
-from verify.predictions import Predictions, TextPredictions, subset
+from verify.store.predictions import Predictions, TextPredictions, subset
 from verify.types import Setting
 
 Statistics = Mapping[str, Floats]
@@ -31,7 +31,7 @@ AnyPredictions = TypeVar("AnyPredictions", bound=Predictions)
 
 
 class Shelf(Protocol):
-    """Where statistics outlive the process: the folder of a run (:class:`verify.store.RunFolder`)."""
+    """Where statistics outlive the process: the folder of a run (:class:`verify.store.runs.RunFolder`)."""
 
     def statistics(self, key: str) -> Iterator[tuple[list[bytes], Floats]]:
         """All that was kept under a key, in parts: 16 bytes and a row for each example. Damaged parts are left out."""

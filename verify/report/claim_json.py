@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from verify.claims.group import Finding
-from verify.claims.reading import in_unit
-from verify.claims.values import read_number
+from verify.claims.form.values import read_number
+from verify.claims.meaning.group import Finding
+from verify.claims.meaning.reading import in_unit
 from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
 from verify.types import Claim, Evidence, Source

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from verify.claims.group import Finding
+from verify.claims.meaning.group import Finding
 from verify.report.claim_json import claim_entry, finding_entry
 from verify.types import Measurement, Verdict
 

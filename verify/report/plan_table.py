@@ -12,7 +12,7 @@ from rich.table import Table
 from verify.report.console import foreign
 from verify.report.sweep import duration
 from verify.report.sweep_table import MOST_ROWS
-from verify.sweep.plan import Plan, Planned, PlannedCell
+from verify.sweeping.plan.planning import Plan, Planned, PlannedCell
 
 SCHEMA = "verify.plan/1"
 MOST_CELLS = 4

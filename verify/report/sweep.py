@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verify.report.clean import clean, shortened
-from verify.sweep.units import OPENED, Died, Ended, Finished, Happened, Report, Unit
+from verify.sweeping.units import OPENED, Died, Ended, Finished, Happened, Report, Unit
 
 SECONDS_BETWEEN_LINES = 30.0
 UPDATES_PER_SECOND = 4.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from verify.judge.tally import Judged, Swept, Tally
+from verify.judging.tally import Judged, Swept, Tally
 from verify.types import VerdictKind
 
-SCHEMA = "verify.sweep/1"
+SCHEMA = "verify.sweeping/1"
 _OF_CLAIMS = ("claim_id", "metric", "literal", "unit", "dataset", "config", "split", "file", "line")
 _OF_VERDICTS = (
     "measured",

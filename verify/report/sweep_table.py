@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from verify.judge.tally import Judged, Swept, Tally
+from verify.judging.tally import Judged, Swept, Tally
 from verify.report.console import foreign
 from verify.report.sweep import duration
 from verify.report.terminal import cause

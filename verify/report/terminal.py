@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from verify.claims.group import Finding
+from verify.claims.meaning.group import Finding
 from verify.metrics.names import METRICS
 from verify.report.clean import shortened
 from verify.types import Claim, Measurement, Score, Unit, Verdict, VerdictKind

@@ -3,7 +3,7 @@
 `datasets` itself decodes recordings only with torchcodec.
 
 torchcodec needs a build that fits torch and FFmpeg's libraries. The engine decodes with soundfile instead
-(:mod:`verify.engine.audio`), so all that is asked of `datasets` is to hand the files over as they are.
+(:mod:`verify.engine.inputs.audio`), so all that is asked of `datasets` is to hand the files over as they are.
 """
 
 from __future__ import annotations

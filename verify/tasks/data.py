@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.errors import DataError, NotComparableError
-from verify.spelling import suggestion
+from verify.foundation.spelling import suggestion
 from verify.tasks.reading import load_table
 from verify.types import TaskSpec
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from verify.connection import bound_session
 from verify.errors import DataError, NotComparableError, VerifyError
-from verify.spelling import suggestion
+from verify.foundation.spelling import suggestion
+from verify.hub.connection import bound_session
 from verify.tasks.audio import storable_audio, undecoded
 from verify.tasks.places import Bounds, folder_of_that_name, is_local
 from verify.tasks.sizes import check_file, check_table

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from verify.configuration.resources import built_in
 from verify.errors import UsageError
-from verify.resources import built_in
-from verify.spelling import suggestion
+from verify.foundation.spelling import suggestion
 from verify.tasks.schema import parse_task
 from verify.types import TaskSpec
 
@@ -42,11 +42,11 @@ class Registry(Mapping[str, TaskSpec]):
 
 
 def load_registry(task_path: Iterable[str] = ()) -> Registry:
-    """Read the built-in tasks and every ``*.yaml`` in the folders of ``task_path`` (later folders win).
+    """Read the built-in tasks and every ``*.yaml`` in the folders of ``task_path``, of which later ones win.
 
     Raises UsageError if a folder is missing or holds no task, or if any task file is wrong.
     """
-    tasks = [_read(file) for file in sorted(built_in("tasks").glob("*.yaml"))]
+    tasks = [_read(file) for file in sorted(built_in("tasks").rglob("*.yaml"), key=lambda file: file.name)]
     for folder in task_path:
         path = Path(os.path.expanduser(folder))  # noqa: PTH111 (keeps an unknown ~user, where Path.expanduser raises)
         if not path.is_dir():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from verify.claims.arithmetic import examine
 from verify.claims.extract import Extraction
-from verify.claims.group import Finding
+from verify.claims.meaning.arithmetic import examine
+from verify.claims.meaning.group import Finding
 from verify.tasks.match import Match, Matcher
 from verify.types import Claim, TaskSpec
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from verify.errors import UsageError
-from verify.spelling import suggestion
+from verify.foundation.spelling import suggestion
 from verify.tasks.kinds import KINDS, SettingSpec
 from verify.types import FOREIGN, DatasetSource, Setting, TaskSpec
 

@@ -1,0 +1,1 @@
+"""What the words of a card mean: whose number, which metric, which data, and what belongs together."""

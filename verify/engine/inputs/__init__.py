@@ -1,0 +1,1 @@
+"""From a row of data to what a model reads: texts, words, windows, recordings, pictures."""

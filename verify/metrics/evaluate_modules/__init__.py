@@ -1,0 +1,1 @@
+"""Metrics that are modules of the library evaluate, and what such a module is given."""

@@ -1,0 +1,1 @@
+"""How far numerical noise, which flips predictions, may move a metric."""

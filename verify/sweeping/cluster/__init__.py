@@ -1,0 +1,1 @@
+"""The work of a sweep on Ray or Slurm."""
