@@ -75,7 +75,7 @@ def ready(job: Job, emit: Emit) -> Ready:
 
 def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: Any) -> Prepared:
     """Load the model and make the inputs of ``rows`` ready, by the module of the task's kind."""
-    kind = importlib.import_module(f"verify.engine.{module_of(job.task.kind)}")
+    kind = importlib.import_module(f"verify.engine.kinds.{module_of(job.task.kind)}")
     with watched(job.model_folder, job.files, job.run_folder, base=job.base_folder):
         job = replace(job, model_folder=assembled(job))
         require_plausible(job.model_folder)
