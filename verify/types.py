@@ -6,7 +6,7 @@ the program are fractions (0.91) or raw numbers (a loss); only a claim keeps the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,9 @@ from typing import Any
 from verify.foundation.content import content_key
 
 Setting = str | int | float | bool | None
+
+Emit = Callable[[Mapping[str, Any]], None]
+"""Receives the events of whatever takes long: how far it is, as plain values."""
 
 FOREIGN = "evaluate:"
 """What stands before the name of a metric that is an `evaluate` module, and so is code."""

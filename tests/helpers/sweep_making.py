@@ -1,11 +1,11 @@
 """Models of a sweep for tests, with verdicts as they are stored beside their results."""
 
 from helpers.claim_making import claim, measurement
+from verify.checking.verdict_json import check_object
 from verify.judging.compare import failed, judge
 from verify.judging.sampled import Sampled
 from verify.judging.sequential import Answer
 from verify.judging.tally import Judged, Swept
-from verify.report.export import check_object
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry
 from verify.types import Interval

@@ -7,10 +7,10 @@ from helpers.sweep_making import broken, held, missed, sampled, swept
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verify.checking.verdict_json import check_object
 from verify.errors import EngineError
 from verify.judging.many import flagged, needed
 from verify.judging.tally import Judged, Tally, counted
-from verify.report.export import check_object
 from verify.types import VerdictKind
 
 ALPHA = 0.05

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from verify.checking.scoring import Cell, Pending, Subject, score_rows, stored_predictions, stored_rows, told
 from verify.configuration.schema import VerifyConfig
 from verify.configuration.values import bytes_of
-from verify.engine.job import ENGINE_VERSION, Emit, Job
+from verify.engine.job import ENGINE_VERSION, Job
 from verify.errors import UsageError, VerifyError
 from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
@@ -25,7 +25,7 @@ from verify.store.predictions import Predictions
 from verify.store.runs import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.kinds import inference_settings, scoring_settings
 from verify.tasks.places import source_digest
-from verify.types import FOREIGN, Measurement, TaskSpec
+from verify.types import FOREIGN, Emit, Measurement, TaskSpec
 
 RunJobs = Callable[[Sequence[Job], Emit], list[VerifyError | None]]
 """Runs the jobs of one model and says what became of each, as :func:`verify.engine.running.launch.run_jobs` does."""

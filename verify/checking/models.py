@@ -14,13 +14,13 @@ from pathlib import Path
 
 from verify.checking.kept_trials import drop_damaged
 from verify.checking.measure import RunJobs, check_metrics, measure, must_run
+from verify.checking.outcome import Outcome
 from verify.checking.parts import is_measurable, settled_by
+from verify.checking.reading import resolved_claims
 from verify.checking.scoring import Cell, Subject
 from verify.checking.subject import Loadable, fetched, gated, reference_to, subject_of
-from verify.checking.verdicts import Outcome, explained, judged, measurements_of
-from verify.cli.claims import resolved_claims
+from verify.checking.verdicts import explained, judged, measurements_of
 from verify.configuration.schema import VerifyConfig
-from verify.engine.job import Emit
 from verify.errors import HubError, UsageError, VerifyError
 from verify.hub import models
 from verify.hub.repository import Base
@@ -30,7 +30,7 @@ from verify.store.runs import slug
 from verify.tasks.places import folder_of_that_name
 from verify.tasks.registry import Registry
 from verify.tasks.resolve import Resolved
-from verify.types import Measurement, TaskSpec
+from verify.types import Emit, Measurement, TaskSpec
 
 Key = tuple[str, str]
 """A task's name and a split."""

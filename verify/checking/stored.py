@@ -8,21 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from verify.checking.kept_trials import require_readable
 from verify.checking.measure import check_metrics
+from verify.checking.outcome import FILE as VERDICTS
+from verify.checking.outcome import Outcome, store
 from verify.checking.present import PresentTasks, present_tasks
 from verify.checking.rescore import rescore
 from verify.checking.scoring import NOT_MADE_HERE, Code, Subject
 from verify.checking.scoring import Cell as Measured
-from verify.checking.verdicts import FILE as VERDICTS
-from verify.checking.verdicts import Outcome, measurements_of, store
+from verify.checking.verdicts import measurements_of
 from verify.configuration.schema import VerifyConfig
 from verify.errors import StoreError, UsageError, VerifyError
 from verify.hub.repository import Base
@@ -31,6 +29,9 @@ from verify.store.record import FILE, Cell, Record, failure, stored_record
 from verify.store.runs import RunFolder
 from verify.tasks.resolve import Resolved
 from verify.types import FOREIGN, Measurement, Verdict
+
+Tell = Callable[[str], None]
+"""Receives a sentence for the user."""
 
 _KINDS_OF_RESULT = (
     f"a model's folder in results/, the {VERDICTS} in it, the folder of one run, or one file of measurements, as "
@@ -228,8 +229,8 @@ def rerun_config(stored: Stored, config: VerifyConfig) -> VerifyConfig:
     )
 
 
-def opened(results: Sequence[str], config: VerifyConfig, err: Console) -> Iterator[tuple[Stored, Again]]:
-    """Every RESULT with its scores; all are found before the first is scored, and notes go to ``err``.
+def opened(results: Sequence[str], config: VerifyConfig, tell: Tell) -> Iterator[tuple[Stored, Again]]:
+    """Every RESULT with its scores; all are found before the first is scored, and notes go to ``tell``.
 
     Raises UsageError for one that cannot be read.
     """
@@ -238,7 +239,7 @@ def opened(results: Sequence[str], config: VerifyConfig, err: Console) -> Iterat
             again = measured_again(stored, config)
             require_current(result, stored, again)
         for note in again.notes:
-            err.print(escape(note))
+            tell(note)
         yield stored, again
 
 
@@ -247,10 +248,10 @@ def doubt(stored: Stored) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if stored.is_made_here else doubted(stored.folder)
 
 
-def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...], err: Console) -> Outcome:
+def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...], tell: Tell) -> Outcome:
     """Store the verdicts on the whole model; what of them is about the cells that RESULT names.
 
-    Results that may only be read are told like any other, and ``err`` says that nothing was written.
+    Results that may only be read are told like any other, and ``tell`` hears that nothing was written.
     """
     record = stored.record
     if not stored.is_made_here:
@@ -259,7 +260,7 @@ def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...], err: 
     try:
         store(whole, stored.folder)
     except ReadOnlyError:
-        err.print(escape(f"{stored.folder} may not be written, so the verdicts are shown and not stored."))
+        tell(f"{stored.folder} may not be written, so the verdicts are shown and not stored.")
     return stored.part(whole)
 
 

@@ -1,18 +1,13 @@
-"""From measurements to verdicts, their explanations, and what is stored and printed of them: what the verbs share."""
+"""From measurements to verdicts and their explanations: what check, judge and explain share."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from verify.checking.kept_trials import kept
 from verify.checking.parts import Parts, counted, is_measurable, of_parts
-from verify.claims.meaning.group import Finding
 from verify.configuration.schema import PolicyConfig
 from verify.errors import VerifyError
 from verify.judging.cases import Case
@@ -21,41 +16,13 @@ from verify.judging.differences import Key, cases, with_explanations
 from verify.judging.explain import CERTAIN, Search, search
 from verify.judging.hypotheses.registry import HYPOTHESES
 from verify.metrics.stored import Memory, remembering
-from verify.report.console import console_on
-from verify.report.export import check_object
-from verify.report.terminal import show_verdicts, summary
-from verify.store.files import write_json
 from verify.store.predictions import Predictions
 from verify.store.record import Results
 from verify.store.runs import PREDICTIONS, RunFolder
 from verify.tasks.kinds import settings_of
 from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
-from verify.types import Claim, Measurement, TaskSpec, Verdict, VerdictKind
-
-HOLDS, DOES_NOT_HOLD, NOTHING_SETTLED, ERRORS = 0, 1, 3, 4
-FILE = "verdicts.json"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of the claims of one model, and what was measured for them."""
-
-    model: str
-    revision: str | None
-    verdicts: tuple[Verdict, ...]
-    measurements: tuple[Measurement, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0 every settled claim holds; 1 at least one does not; 3 nothing was settled; 4 a measurement failed."""
-        holds = [verdict.kind.holds for verdict in self.verdicts]
-        if False in holds:
-            return DOES_NOT_HOLD
-        if any(verdict.kind is VerdictKind.ERROR for verdict in self.verdicts):
-            return ERRORS
-        return HOLDS if True in holds else NOTHING_SETTLED
+from verify.types import Claim, Measurement, TaskSpec, Verdict
 
 
 def judged(resolved: Resolved, results: Results, policy: PolicyConfig, retry: str) -> tuple[Verdict, ...]:
@@ -135,28 +102,3 @@ def _stored_predictions(measurement: Measurement, task: TaskSpec) -> Predictions
         return None
     found = folder.predictions(PREDICTIONS, settings=settings_of(task.kind, task.settings))
     return remembering(found, Memory(folder)) if found is not None and len(found) == measurement.n else None
-
-
-def store(outcome: Outcome, folder: Path) -> None:
-    """Write the verdicts into the model's folder of results, in the form in which ``--json`` prints them."""
-    write_json(folder / FILE, exported(outcome))
-
-
-def show(outcome: Outcome, *, as_json: bool, on_one_line: bool, err: Console) -> Console:
-    """Print the verdicts for people, and with ``as_json`` for programs: then only the object goes to standard output.
-
-    Returns the console for people.
-    """
-    if as_json:
-        print(json.dumps(exported(outcome), ensure_ascii=False, indent=None if on_one_line else 1))  # noqa: T201
-    console = err if as_json else console_on()
-    name = outcome.model if outcome.revision else f"{outcome.model} (local folder)"
-    show_verdicts(console, name, outcome.verdicts, outcome.measurements, outcome.findings)
-    err.print(summary(outcome.verdicts))
-    return console
-
-
-def exported(outcome: Outcome) -> dict[str, object]:
-    return check_object(
-        outcome.model, outcome.revision, outcome.exit_code, outcome.verdicts, outcome.measurements, outcome.findings
-    )

@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from verify.checking.models import Key, check_opened, open_model
-from verify.checking.verdicts import Outcome, show, store
+from verify.checking.outcome import Outcome, store
+from verify.cli.verdicts import show
 from verify.configuration.compose import worst
 from verify.configuration.schema import VerifyConfig
-from verify.engine.job import Emit
 from verify.errors import UsageError, VerifyError
 from verify.report.console import console_on
 from verify.report.progress import ProgressView
 from verify.store.runs import slug
 from verify.sweeping.plan.suite import references
 from verify.tasks.registry import Registry, load_registry
+from verify.types import Emit
 
 
 def run(config: VerifyConfig, *, as_json: bool, one_of_several: bool = False, command: str | None = None) -> int:

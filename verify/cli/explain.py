@@ -12,23 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from verify.checking.kept_trials import keep
+from verify.checking.outcome import Outcome, exported
 from verify.checking.scoring import Subject
 from verify.checking.stored import Again, Stored, concluded, doubt, opened, rerun_config
-from verify.checking.verdicts import (
-    Outcome,
-    deeper_command,
-    differences,
-    exported,
-    is_certain,
-    judged,
-    searched,
-)
+from verify.checking.verdicts import deeper_command, differences, is_certain, judged, searched
 from verify.configuration.compose import worst
 from verify.configuration.schema import VerifyConfig
 from verify.errors import StoreError, UsageError
 from verify.judging.cases import Case
 from verify.judging.differences import DIFFERS, Key, with_explanations
-from verify.report.console import console_on
+from verify.report.console import console_on, teller
 from verify.report.explanations import show_explanations
 from verify.report.terminal import summary
 from verify.types import Verdict
@@ -50,7 +43,7 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
     """
     err = console_on(stderr=True)
     codes = []
-    for stored, again in opened(results, config, err):
+    for stored, again in opened(results, config, teller(err)):
         with doubt(stored):
             before = judged(again.resolved, again.results, config.policy, stored.retry)
             differing = differences(before, again.resolved, again.results)
@@ -62,7 +55,7 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
             searches |= searched(open_cases)
         deeper = {} if rerun else dict.fromkeys(searches, deeper_command(stored.folder))
         with doubt(stored):
-            part = concluded(stored, again, with_explanations(before, searches, deeper), err)
+            part = concluded(stored, again, with_explanations(before, searches, deeper), teller(err))
             _show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
         codes.append(part.exit_code)
     return worst(codes)

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from verify.checking.verdicts import DOES_NOT_HOLD, ERRORS, HOLDS, NOTHING_SETTLED
+from verify.checking.outcome import DOES_NOT_HOLD, ERRORS, HOLDS, NOTHING_SETTLED
 from verify.configuration.schema import VerifyConfig
 from verify.errors import StoreError, UsageError
 from verify.foundation.content import content_key

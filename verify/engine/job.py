@@ -29,9 +29,6 @@ def module_of(kind: str) -> str:
     return _MODULES.get(kind, kind.replace("-", "_"))
 
 
-Emit = Callable[[Mapping[str, Any]], None]
-
-
 @dataclass(frozen=True)
 class Job:
     """One model on one split.

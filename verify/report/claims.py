@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.markup import escape
 from rich.table import Table
 
-from verify.report.claim_json import confidence
+from verify.checking.claim_json import confidence
 from verify.report.clean import shortened
 from verify.report.console import console_on
 from verify.report.terminal import NAME_WIDTH

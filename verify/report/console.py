@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -33,6 +33,15 @@ def console_on(*, stderr: bool = False, file: TextIO | None = None) -> CleanCons
     """A console on standard output, standard error or a file: the only way to make one in this package."""
     stream = file or (sys.stderr if stderr else sys.stdout)
     return CleanConsole(file=raw_of(stream), stderr=stderr, highlight=False, emoji=False)
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """What prints sentences, in which others' words may stand, on a console."""
+
+    def tell(sentence: str) -> None:
+        console.print(foreign(sentence))
+
+    return tell
 
 
 def foreign(text: str, style: str = "") -> Text:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from verify.engine.job import Emit
 from verify.store.files import cannot_write
 from verify.store.runs import RunFolder
+from verify.types import Emit
 
 WAITING = "waiting for another run of the same model and task"
 """The stage of a cell whose run folder another run works on, or its worker."""

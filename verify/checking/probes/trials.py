@@ -19,7 +19,6 @@ from verify.checking.probes.screening import Outlook, outlook
 from verify.checking.scoring import Cell, Subject
 from verify.checking.subject import fetched, gated, subject_of
 from verify.configuration.schema import VerifyConfig
-from verify.engine.job import Emit
 from verify.errors import EngineError, VerifyError
 from verify.hub import models
 from verify.judging.cases import Case, Trial, each_reading
@@ -29,7 +28,7 @@ from verify.metrics.registry import measure as score_all
 from verify.store.predictions import Predictions
 from verify.store.runs import PROBE, RunFolder
 from verify.tasks.kinds import settings_of
-from verify.types import Measurement
+from verify.types import Emit, Measurement
 
 _log = logging.getLogger(__name__)
 

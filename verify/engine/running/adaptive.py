@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.engine.job import Emit
 from verify.engine.running.loop import Loop
 from verify.engine.running.packed import computes_bfloat16
 from verify.errors import EngineError
 from verify.metrics.flips.budget import decisions
 from verify.store.predictions import Family, LabelPredictions, LabelSetPredictions, Predictions, TagPredictions
 from verify.store.runs import DRAFT, PREDICTIONS, RunFolder
+from verify.types import Emit
 
 CALIBRATION = 128
 SAFETY = 2.0

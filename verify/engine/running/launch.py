@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from verify import errors
-from verify.engine.job import Emit, Job, jobs_to_json
+from verify.engine.job import Job, jobs_to_json
 from verify.engine.running.bounds import Bounds
 from verify.engine.running.layout import alone
 from verify.engine.running.worker import RECORD
 from verify.errors import EngineError, VerifyError
 from verify.processes.import_path import restrict
 from verify.store.files import cannot_write, write_json
+from verify.types import Emit
 
 LOG_TAIL_LINES = 12
 STANDARD_INPUT = "0"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.engine.job import Emit, Job, Prepared
+from verify.engine.job import Job, Prepared
 from verify.engine.running.device import is_out_of_memory, peak_memory
 from verify.engine.running.lanes import computed, lanes_for
 from verify.engine.running.packed import packed
@@ -25,6 +25,7 @@ from verify.engine.running.plan import blocks, make_batches, share
 from verify.errors import EngineError
 from verify.store.predictions import CLASSES
 from verify.store.runs import PROBE, RunFolder
+from verify.types import Emit
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.engine.job import Emit, Job, Prepared, module_of
+from verify.engine.job import Job, Prepared, module_of
 from verify.engine.loading.assembled import assembled
 from verify.engine.loading.load import notes_of, require_plausible
 from verify.engine.loading.watch import watched
@@ -24,6 +24,7 @@ from verify.engine.running.plan import complete_prefix, example_order
 from verify.errors import EngineError, StoreError
 from verify.store.runs import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import Examples, load_examples
+from verify.types import Emit
 
 EXACT, ADAPTIVE = "exact", "adaptive"
 

@@ -20,12 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from verify.engine.job import Emit, Job, jobs_from_json
+from verify.engine.job import Job, jobs_from_json
 from verify.engine.loading.load import OFFLOAD
 from verify.engine.loading.view import close_views
 from verify.engine.running.attempt import attempt
 from verify.processes.lifeline import without_input
 from verify.store.locking import keep
+from verify.types import Emit
 
 RECORD = "\x1e"
 

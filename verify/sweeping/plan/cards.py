@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from verify.checking.models import Key, cells_of
+from verify.checking.reading import resolved_claims
 from verify.checking.subject import Loadable, gated
-from verify.cli.claims import resolved_claims
 from verify.configuration.schema import VerifyConfig
 from verify.engine.running.launch import default_threads
 from verify.errors import UsageError, VerifyError

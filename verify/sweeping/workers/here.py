@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verify.engine.job import Emit, Job
+from verify.engine.job import Job
 from verify.engine.loading.load import OFFLOAD, forget
 from verify.engine.running.attempt import attempt
 from verify.engine.running.launch import folders_of, run_jobs
 from verify.errors import VerifyError
 from verify.processes.import_path import exclude
 from verify.sweeping.workers.turn import Turn
+from verify.types import Emit
 
 if TYPE_CHECKING:
     from verify.engine.running.run import Ready

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from verify.engine.job import Emit
 from verify.store.locking import WAITING
 from verify.sweeping.units import LIFE
 from verify.sweeping.workers.turn import WAITING_FOR_DEVICE
+from verify.types import Emit
 
 BETWEEN_LOOKS = 5.0  # seconds
 _LOADING = "loading the data"  # a stage of the engine, in which a data set may be downloaded

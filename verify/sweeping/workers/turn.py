@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from verify.engine.job import Emit
+from verify.types import Emit
 
 WAITING_FOR_DEVICE = "ready, waiting for its turn on the device"
 """The stage of a cell whose model another process of the same device keeps waiting."""

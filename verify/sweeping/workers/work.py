@@ -11,15 +11,15 @@ from pathlib import Path
 
 from verify.checking.measure import RunJobs
 from verify.checking.models import Key, Opened, check_opened, open_model
-from verify.checking.verdicts import exported, store
+from verify.checking.outcome import exported, store
 from verify.configuration.schema import VerifyConfig
-from verify.engine.job import Emit, Job
+from verify.engine.job import Job
 from verify.errors import EngineError, VerifyError
 from verify.store.files import write_sealed
 from verify.store.runs import slug
 from verify.sweeping.units import OPENED, Finished, Unit
 from verify.tasks.registry import Registry
-from verify.types import VerdictKind
+from verify.types import Emit, VerdictKind
 
 FOLDER = "sweeps"
 """Of what sweeps store, in the results folder."""

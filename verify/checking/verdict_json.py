@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from verify.checking.claim_json import claim_entry, finding_entry
 from verify.claims.meaning.group import Finding
-from verify.report.claim_json import claim_entry, finding_entry
 from verify.types import Measurement, Verdict
 
 SCHEMA = "verify.check/1"

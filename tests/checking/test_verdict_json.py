@@ -3,8 +3,8 @@ import json
 import pytest
 from helpers.claim_making import claim, measurement
 
+from verify.checking.verdict_json import check_object
 from verify.judging.compare import judge
-from verify.report.export import check_object
 from verify.tasks.match import Match
 from verify.tasks.registry import load_registry
 from verify.types import Score, Unit, Verdict, VerdictKind
