@@ -170,7 +170,7 @@ def spoiled(tmp_path, name):
     elif name == "half a record":
         (folder / "claims.json").write_bytes((folder / "claims.json").read_bytes()[:500])
     elif name == "old record":
-        (folder / "claims.json").write_text(json.dumps(record | {"schema": "verify.store.record/0"}))
+        (folder / "claims.json").write_text(json.dumps(record | {"schema": "verify.record/0"}))
     elif name == "changed record":
         record["claims"][0]["value"] = "high"
         (folder / "claims.json").write_text(json.dumps(record))
@@ -199,7 +199,7 @@ def spoiled(tmp_path, name):
     [
         ("no record", 4, "in which a check leaves the claims"),
         ("half a record", 4, "cannot be read as JSON"),
-        ("old record", 4, "verify.store.record/0"),
+        ("old record", 4, "verify.record/0"),
         ("changed record", 4, "claims[0].value must be a number"),
         ("path outside", 4, "leads outside the folder"),
         ("other measurement", 2, "measured on other rows"),

@@ -70,7 +70,7 @@ def first(place):
 def test_every_model_is_judged_and_the_flagged_one_comes_first(first, place):
     assert first.returncode == 1
     found = json.loads(first.stdout)
-    assert (found["schema"], found["suite"], found["exit_code"]) == ("verify.sweeping/1", "all", 1)
+    assert (found["schema"], found["suite"], found["exit_code"]) == ("verify.sweep/1", "all", 1)
     assert [row["model"] for row in found["models"]] == ["off", "good", "pickled", "silent"]
     assert {name: row["verdicts"] for name, row in rows(found).items()} == {
         "off": {"overstated": 1},

@@ -101,7 +101,7 @@ def test_the_object_for_programs_holds_everything():
     honest = [swept(f"org/{place}", held()) for place in range(40)]
     found = tally(swept("org/off", missed()), swept("org/weak", sampled(1 / ALPHA)), failed, gone, *honest)
     shown_to_programs = json.loads(json.dumps(sweep_object(found, 1), allow_nan=False))
-    assert shown_to_programs["schema"] == "verify.sweeping/1"
+    assert shown_to_programs["schema"] == "verify.sweep/1"
     assert (shown_to_programs["suite"], shown_to_programs["exit_code"]) == ("mine", 1)
     assert (shown_to_programs["attempted"], shown_to_programs["flagged"]) == (42, 1)
     rows = {row["model"]: row for row in shown_to_programs["models"]}

@@ -152,7 +152,7 @@ def changed(found, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (["schema"], "verify.store.record/0", "schema 'verify.store.record/0'"),
+        (["schema"], "verify.record/0", "schema 'verify.record/0'"),
         (["schema"], None, "schema None"),
         (["claims", 0, "value"], "0.91", "the record.claims[0].value must be a number"),
         (["claims", 0, "interval"], None, "the record.claims[0].interval must be a mapping"),

@@ -8,7 +8,7 @@ from typing import Any
 from verify.judging.tally import Judged, Swept, Tally
 from verify.types import VerdictKind
 
-SCHEMA = "verify.sweeping/1"
+SCHEMA = "verify.sweep/1"
 _OF_CLAIMS = ("claim_id", "metric", "literal", "unit", "dataset", "config", "split", "file", "line")
 _OF_VERDICTS = (
     "measured",

@@ -21,7 +21,7 @@ from verify.tasks.match import Match
 from verify.tasks.resolve import Resolved
 from verify.types import Claim, Measurement, TaskSpec
 
-SCHEMA = "verify.store.record/1"
+SCHEMA = "verify.record/1"
 FILE = "claims.json"
 
 Results = Mapping[tuple[str, str], Measurement | VerifyError]
