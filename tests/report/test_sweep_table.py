@@ -11,8 +11,8 @@ from rich.console import Console
 from verify.errors import EngineError
 from verify.judging.compare import judge
 from verify.judging.tally import Tally
-from verify.report.sweep_export import sweep_object
 from verify.report.sweep_table import show_sweep, summary_of
+from verify.sweeping.sweep_json import sweep_object
 from verify.types import Unit
 
 ALPHA = 0.05

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.checking.identity import identity_of, selection_of
+from verify.checking.jobs import job_of
 from verify.checking.scoring import Cell, Pending, Subject, score_rows, stored_predictions, stored_rows, told
 from verify.configuration.schema import VerifyConfig
-from verify.configuration.values import bytes_of
-from verify.engine.job import ENGINE_VERSION, Job
+from verify.engine.job import Job
 from verify.errors import UsageError, VerifyError
-from verify.metrics import SCORER_VERSION
 from verify.metrics.names import find
 from verify.store import seals
 from verify.store.locking import locked
 from verify.store.predictions import Predictions
 from verify.store.runs import PREDICTIONS, PROBE, RunFolder
-from verify.tasks.kinds import inference_settings, scoring_settings
 from verify.tasks.places import source_digest
 from verify.types import FOREIGN, Emit, Measurement, TaskSpec
 
@@ -94,7 +93,7 @@ def must_run(subject: Subject, cells: Sequence[Cell], config: VerifyConfig, sett
 
 def _stored_or_pending(subject: Subject, cell: Cell, config: VerifyConfig) -> Measurement | Pending:
     digest = source_digest(cell.task)
-    identity = _identity(subject, cell, config, digest)
+    identity = identity_of(subject, cell, config, digest)
     folder = RunFolder.for_run(Path(config.results), subject.model, cell.task.name, cell.split, identity)
     selection = selection_of(cell.task, config)
     if stored := folder.measurement(selection):
@@ -140,7 +139,7 @@ def _measured(
         emit({**event, "cell": index})
 
     may_stop = settled is not None and config.engine.precision == "exact"
-    jobs = [_job(subject, pending[index], config, may_stop) for index in to_run]
+    jobs = [job_of(subject, pending[index], config, may_stop) for index in to_run]
     failures = dict(zip(to_run, run(jobs, follow) if jobs else [], strict=True))
     for index, one in pending.items():
         if failure := failures.get(index):
@@ -167,72 +166,6 @@ def _enough(settled: Settled | None, index: int, one: Pending, config: VerifyCon
         return info is not None and predictions is not None and settled(index, predictions, rows, info)
 
     return enough
-
-
-def _identity(subject: Subject, cell: Cell, config: VerifyConfig, digest: str | None) -> dict[str, Any]:
-    """Everything that can change a prediction; never a path or a name alone."""
-    task = cell.task
-    source = {"digest": digest} if digest else {"path": task.dataset.path, "revision": cell.revision}
-    return {
-        "engine": ENGINE_VERSION,
-        "model": dict(subject.digests),
-        "kind": task.kind,
-        "columns": dict(task.columns),
-        "labels": task.labels,
-        "label_aliases": {label: list(names) for label, names in task.label_aliases.items()},
-        "dataset": {**source, "name": task.dataset.name, "split": cell.split},
-        "dtype": config.engine.dtype,
-        **({"precision": config.engine.precision} if config.engine.precision != "exact" else {}),
-        "max_length": config.override.max_length,
-        "settings": inference_settings(task.kind, task.settings),
-    }
-
-
-def selection_of(task: TaskSpec, config: VerifyConfig) -> dict[str, Any]:
-    """Which rows are scored and how; a new scorer version makes every stored score be computed again."""
-    return {
-        "scorer": SCORER_VERSION,
-        "foreign": [name for name in task.metrics if name.startswith(FOREIGN)],
-        "limit": config.limit,
-        "seed": config.seed if config.limit is not None else None,
-        "probe_share": config.policy.probe_share,
-        "rows": dict(task.rows),
-        "settings": scoring_settings(task.kind, task.settings),
-    }
-
-
-def _job(subject: Subject, one: Pending, config: VerifyConfig, may_stop: bool) -> Job:
-    from verify.engine.running.launch import default_threads
-
-    engine = config.engine
-    cores_each = default_threads(engine.processes)
-    return Job(
-        model_folder=str(subject.folder),
-        files=subject.files,
-        base_folder=str(subject.base.folder) if subject.base else None,
-        base_files=subject.base.files if subject.base else (),
-        task=one.cell.task,
-        split=one.cell.split,
-        dataset_revision=one.cell.revision,
-        run_folder=str(one.folder.path),
-        dtype=engine.dtype,
-        precision=engine.precision,
-        max_length=config.override.max_length,
-        limit=config.limit,
-        budget=config.budget * 60 if config.budget is not None else None,
-        seed=config.seed,
-        probe_share=config.policy.probe_share,
-        batch_size=engine.batch_size,
-        token_budget=engine.token_budget,
-        token_share=engine.token_share,
-        device=engine.device,
-        device_map=engine.device_map,
-        max_memory={str(device): str(size) for device, size in (engine.max_memory or {}).items()} or None,
-        memory=bytes_of(engine.memory) if engine.memory is not None else None,
-        processes=engine.processes,
-        threads=min(engine.threads or cores_each, cores_each),
-        may_stop=may_stop,
-    )
 
 
 def _is_complete(one: Pending, config: VerifyConfig, enough: Callable[[], bool]) -> bool:

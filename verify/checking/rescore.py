@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from verify.checking.measure import selection_of
+from verify.checking.identity import selection_of
 from verify.checking.scoring import Cell, Code, Pending, Subject, score_rows, told
 from verify.configuration.schema import VerifyConfig
 from verify.store.files import ReadOnlyError

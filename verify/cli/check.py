@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from verify.checking.models import Key, check_opened, open_model
+from verify.checking.opening import Key, open_model
 from verify.checking.outcome import Outcome, store
+from verify.checking.pipeline import check_opened
 from verify.cli.verdicts import show
 from verify.configuration.compose import worst
 from verify.configuration.schema import VerifyConfig

@@ -24,12 +24,12 @@ from verify.processes.signals import code_of_interruption
 from verify.report.console import console_on
 from verify.report.plan_table import plan_object, show_plan
 from verify.report.sweep import Expected, SweepView
-from verify.report.sweep_export import sweep_object
 from verify.report.sweep_table import show_sweep
 from verify.store.files import read_sealed, write_json
 from verify.store.runs import slug
 from verify.sweeping.plan.planning import Plan, make_plan
 from verify.sweeping.run import InterruptedSweepError, sweep
+from verify.sweeping.sweep_json import sweep_object
 from verify.sweeping.units import Finished, Unit, Workers
 from verify.sweeping.workers.work import FOLDER, verdicts_file
 from verify.tasks.registry import Registry, load_registry

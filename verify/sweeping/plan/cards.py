@@ -20,7 +20,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
-from verify.checking.models import Key, cells_of
+from verify.checking.opening import Key, cells_of
 from verify.checking.reading import resolved_claims
 from verify.checking.subject import Loadable, gated
 from verify.configuration.schema import VerifyConfig

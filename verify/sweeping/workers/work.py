@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from verify.checking.measure import RunJobs
-from verify.checking.models import Key, Opened, check_opened, open_model
+from verify.checking.opening import Key, Opened, open_model
 from verify.checking.outcome import exported, store
+from verify.checking.pipeline import check_opened
 from verify.configuration.schema import VerifyConfig
 from verify.engine.job import Job
 from verify.errors import EngineError, VerifyError

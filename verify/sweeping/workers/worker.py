@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from verify.checking.models import Opened
+from verify.checking.opening import Opened
 from verify.configuration.compose import from_yaml
 from verify.configuration.schema import VerifyConfig
 from verify.configuration.values import bytes_of

@@ -1,42 +1,35 @@
-"""One check of one model, step by step: what ``verify check`` and ``verify sweep`` share.
+"""The first step of a check: a model is opened.
 
-First the model is opened: its repository pinned, its claims read and matched with tasks, its weights fetched if
-anything must be measured. Then its cells, the splits of tasks, are measured, and every claim is judged.
+Its repository is pinned, its claims are read and matched with tasks, and its weights are fetched if anything must be
+measured.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verify.checking.kept_trials import drop_damaged
-from verify.checking.measure import RunJobs, check_metrics, measure, must_run
-from verify.checking.outcome import Outcome
+from verify.checking.measure import check_metrics, must_run
 from verify.checking.parts import is_measurable, settled_by
 from verify.checking.reading import resolved_claims
 from verify.checking.scoring import Cell, Subject
 from verify.checking.subject import Loadable, fetched, gated, reference_to, subject_of
-from verify.checking.verdicts import explained, judged, measurements_of
 from verify.configuration.schema import VerifyConfig
 from verify.errors import HubError, UsageError, VerifyError
 from verify.hub import models
 from verify.hub.repository import Base
 from verify.store.files import DamagedError
-from verify.store.record import Conditions, recorded, stored_record, write_record
+from verify.store.record import stored_record
 from verify.store.runs import slug
 from verify.tasks.places import folder_of_that_name
 from verify.tasks.registry import Registry
 from verify.tasks.resolve import Resolved
-from verify.types import Emit, Measurement, TaskSpec
+from verify.types import TaskSpec
 
 Key = tuple[str, str]
 """A task's name and a split."""
-
-Follow = Callable[[Sequence[Key]], AbstractContextManager[Emit]]
-"""From the cells to measure to what receives the engine's events about them, while they are measured."""
 
 
 @dataclass(frozen=True)
@@ -80,50 +73,6 @@ def open_model(reference: str, config: VerifyConfig, registry: Registry, only: S
     except VerifyError as error:
         return Opened(repository, resolved, cells, failure=error)
     return Opened(repository, resolved, cells, subject)
-
-
-def check_opened(
-    opened: Opened, config: VerifyConfig, retry: str, follow: Follow, run: RunJobs | None = None
-) -> Outcome:
-    """Measure the cells of an opened model and judge its claims.
-
-    What judging needs is left in the model's folder of results, so that ``verify judge`` can do it again. Whatever
-    fails becomes the verdict of the claims concerned; it is raised if no claim is about it. ``retry`` is the command
-    that tries again, ``run`` what runs jobs (None: a worker process of their own).
-    """
-    resolved, subject, cells = opened.resolved, opened.subject, opened.cells
-    results: dict[Key, Measurement | VerifyError] = {}
-    if opened.failure is not None:
-        results = dict.fromkeys(cells, opened.failure)
-    elif subject is not None:
-        results = _measured(subject, cells, resolved, config, follow, run)
-    claimed = {(match.task.name, match.split) for match in resolved.matches if match.task}
-    for cell, result in results.items():
-        if isinstance(result, VerifyError) and cell not in claimed:
-            raise result
-    repository, model, revision = opened.repository, opened.model, opened.repository.revision
-    folder = Path(config.results) / slug(model)
-    for measurement in measurements_of(results):
-        if measurement.result:
-            drop_damaged(Path(measurement.result).parents[1])
-    verdicts = judged(resolved, results, config.policy, retry)
-    verdicts = explained(verdicts, resolved, results, folder)
-    record = recorded(
-        resolved,
-        results,
-        cells,
-        folder,
-        model=model,
-        reference=reference_to(repository),
-        revision=revision,
-        digests=subject.digests if subject else {},
-        retry=retry,
-        policy=config.policy.name,
-        conditions=_conditions(config),
-        base=subject.base.reference if subject and subject.base else None,
-    )
-    write_record(folder, record)
-    return Outcome(model, revision, verdicts, measurements_of(results), resolved.findings)
 
 
 def cells_of(resolved: Resolved, asked: Sequence[TaskSpec], config: VerifyConfig) -> dict[Key, TaskSpec]:
@@ -180,40 +129,3 @@ def _must_run(subject: Subject, cells: Mapping[Key, TaskSpec], resolved: Resolve
         with contextlib.suppress(HubError):  # the cell fails for want of data, with or without a model
             pinned[key] = Cell(task, key[1], data_revision(task, config))
     return must_run(subject, list(pinned.values()), config, settled_by(config.policy, resolved, list(pinned)))
-
-
-def _measured(
-    subject: Subject,
-    cells: Mapping[Key, TaskSpec],
-    resolved: Resolved,
-    config: VerifyConfig,
-    follow: Follow,
-    run: RunJobs | None,
-) -> dict[Key, Measurement | VerifyError]:
-    results: dict[Key, Measurement | VerifyError] = {}
-    pinned: dict[Key, Cell] = {}
-    for key, task in cells.items():
-        try:
-            pinned[key] = Cell(task, key[1], data_revision(task, config))
-        except UsageError:
-            raise
-        except VerifyError as error:
-            results[key] = error
-    with follow(list(pinned)) as emit:
-        settled = settled_by(config.policy, resolved, list(pinned))
-        measured = measure(subject, list(pinned.values()), config, emit, settled, run)
-    for result in measured:
-        if isinstance(result, UsageError):
-            raise result
-    return {**results, **dict(zip(pinned, measured, strict=True))}
-
-
-def _conditions(config: VerifyConfig) -> Conditions:
-    return Conditions(
-        limit=config.limit,
-        seed=config.seed,
-        probe_share=config.policy.probe_share,
-        dtype=config.engine.dtype,
-        precision=config.engine.precision,
-        max_length=config.override.max_length,
-    )
