@@ -11,8 +11,8 @@ import time
 import pytest
 from helpers.builders import DEMO, bert, model_index, sentences, write_parquet, write_task
 
-from verify.cli.sweep import check_command
 from verify.sweeping.units import Unit
+from verify.sweeping.whole import check_command
 
 COUNT = 60
 NAMES = ("good", "off", "pickled", "silent")

@@ -20,7 +20,7 @@ from verify.checking.present import PresentTasks, present_tasks
 from verify.checking.rescore import rescore
 from verify.checking.scoring import NOT_MADE_HERE, Code, Subject
 from verify.checking.scoring import Cell as Measured
-from verify.checking.verdicts import measurements_of
+from verify.checking.verdicts import explained, judged, measurements_of
 from verify.configuration.schema import VerifyConfig
 from verify.errors import StoreError, UsageError, VerifyError
 from verify.hub.repository import Base
@@ -262,6 +262,13 @@ def concluded(stored: Stored, again: Again, verdicts: tuple[Verdict, ...], tell:
     except ReadOnlyError:
         tell(f"{stored.folder} may not be written, so the verdicts are shown and not stored.")
     return stored.part(whole)
+
+
+def judge_stored(stored: Stored, again: Again, config: VerifyConfig, tell: Tell) -> Outcome:
+    """Judge stored results by the policy of ``config``, and store the verdicts; nothing is run."""
+    with doubt(stored):
+        verdicts = judged(again.resolved, again.results, config.policy, stored.retry)
+        return concluded(stored, again, explained(verdicts, again.resolved, again.results, stored.folder), tell)
 
 
 def require_current(result: str, stored: Stored, again: Again) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verify.checking.stored import concluded, doubt, opened
-from verify.checking.verdicts import explained, judged
+from verify.checking.stored import doubt, judge_stored, opened
 from verify.cli.verdicts import show
 from verify.configuration.compose import worst
 from verify.configuration.schema import VerifyConfig
@@ -21,10 +20,8 @@ def run(results: Sequence[str], config: VerifyConfig, *, as_json: bool) -> int:
     err = console_on(stderr=True)
     codes = []
     for stored, again in opened(results, config, teller(err)):
+        part = judge_stored(stored, again, config, teller(err))
         with doubt(stored):
-            verdicts = judged(again.resolved, again.results, config.policy, stored.retry)
-            told = explained(verdicts, again.resolved, again.results, stored.folder)
-            part = concluded(stored, again, told, teller(err))
             show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
         codes.append(part.exit_code)
     return worst(codes)
