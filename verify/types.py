@@ -18,6 +18,9 @@ Setting = str | int | float | bool | None
 Emit = Callable[[Mapping[str, Any]], None]
 """Receives the events of whatever takes long: how far it is, as plain values."""
 
+Tell = Callable[[str], None]
+"""Receives a sentence for the user."""
+
 FOREIGN = "evaluate:"
 """What stands before the name of a metric that is an `evaluate` module, and so is code."""
 

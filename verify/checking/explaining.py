@@ -11,12 +11,13 @@ from verify.checking.kept_trials import keep
 from verify.checking.outcome import Outcome
 from verify.checking.pipeline import Follow
 from verify.checking.scoring import Subject
-from verify.checking.stored import Again, Stored, Tell, concluded, doubt, rerun_config
+from verify.checking.stored import Again, Stored, concluded, doubt, rerun_config
 from verify.checking.verdicts import deeper_command, differences, is_certain, judged, searched
 from verify.configuration.schema import VerifyConfig
 from verify.errors import StoreError, UsageError
 from verify.judging.cases import Case
 from verify.judging.differences import Key, with_explanations
+from verify.types import Tell
 
 MINUTES = 10.0
 """For the reruns of each task, where no budget is given."""
@@ -55,7 +56,7 @@ def _rerun(stored: Stored, differing: Mapping[Key, Case], config: VerifyConfig, 
 
     subject, config = _subject(stored, config), rerun_config(stored, config)
     for key, case in differing.items():
-        with follow([key]) as emit:
+        with follow(subject.model, [key]) as emit:
             attempts = paid_trials(subject, case, config, config.budget or MINUTES, emit)
         for attempt in attempts:
             if attempt.problem:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from verify.checking.kept_trials import drop_damaged
 from verify.checking.measure import RunJobs, measure
-from verify.checking.opening import Key, Opened, data_revision
-from verify.checking.outcome import Outcome
+from verify.checking.opening import Key, Opened, data_revision, open_model
+from verify.checking.outcome import Outcome, store
 from verify.checking.parts import settled_by
 from verify.checking.scoring import Cell, Subject
 from verify.checking.subject import reference_to
@@ -24,10 +24,13 @@ from verify.configuration.schema import VerifyConfig
 from verify.errors import UsageError, VerifyError
 from verify.store.record import Conditions, recorded, write_record
 from verify.store.runs import slug
-from verify.types import Emit, Measurement, Verdict
+from verify.tasks.registry import Registry
+from verify.types import Emit, Measurement, Tell, Verdict
 
-Follow = Callable[[Sequence[Key]], AbstractContextManager[Emit]]
-"""From the cells to measure to what receives the engine's events about them, while they are measured."""
+Follow = Callable[[str, Sequence[Key]], AbstractContextManager[Emit]]
+"""From a model's name and the cells to measure to what receives the engine's events about them, meanwhile.
+
+``cell`` in an event is a position among these cells."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,30 @@ class Judged:
     measured: Measured
     verdicts: tuple[Verdict, ...]
     retry: str
+
+
+def check_model(
+    reference: str,
+    config: VerifyConfig,
+    registry: Registry,
+    only: Sequence[str] | None,
+    *,
+    retry: str,
+    follow: Follow,
+    tell: Tell,
+) -> Outcome:
+    """Read the claims of one model, measure what they are about, judge them, and store the verdicts.
+
+    ``only`` are the tasks to look at, None for whatever the card claims. ``tell`` hears what arithmetic on the card
+    alone shows, before anything is run. Raises a VerifyError if the repository itself cannot be read; whatever fails
+    later becomes the verdict of the claims concerned.
+    """
+    opened = open_model(reference, config, registry, only)
+    for finding in opened.resolved.impossible.values():
+        tell(f"{opened.model}, before anything is run: {finding.sentence}")
+    outcome = check_opened(opened, config, retry, follow)
+    store(outcome, Path(config.results) / slug(outcome.model))
+    return outcome
 
 
 def check_opened(
@@ -126,7 +153,7 @@ def _results(
             raise
         except VerifyError as error:
             results[key] = error
-    with follow(list(pinned)) as emit:
+    with follow(opened.model, list(pinned)) as emit:
         settled = settled_by(config.policy, opened.resolved, list(pinned))
         measured = measure(subject, list(pinned.values()), config, emit, settled, run)
     for result in measured:

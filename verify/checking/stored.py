@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,10 +28,7 @@ from verify.store.files import DamagedError, ReadOnlyError, damaged
 from verify.store.record import FILE, Cell, Record, failure, stored_record
 from verify.store.runs import RunFolder
 from verify.tasks.resolve import Resolved
-from verify.types import FOREIGN, Measurement, Verdict
-
-Tell = Callable[[str], None]
-"""Receives a sentence for the user."""
+from verify.types import FOREIGN, Measurement, Tell, Verdict
 
 _KINDS_OF_RESULT = (
     f"a model's folder in results/, the {VERDICTS} in it, the folder of one run, or one file of measurements, as "

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
 from verify.checking.explaining import explain_stored
-from verify.checking.opening import Key
 from verify.checking.outcome import Outcome, exported
 from verify.checking.stored import doubt, opened
 from verify.configuration.compose import worst
@@ -18,9 +16,9 @@ from verify.configuration.schema import VerifyConfig
 from verify.judging.differences import DIFFERS
 from verify.report.console import console_on, teller
 from verify.report.explanations import show_explanations
-from verify.report.progress import ProgressView
+from verify.report.progress import progress_on
 from verify.report.terminal import summary
-from verify.types import Emit, Verdict
+from verify.types import Verdict
 
 
 def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: bool) -> int:
@@ -32,13 +30,7 @@ def run(results: Sequence[str], config: VerifyConfig, *, rerun: bool, as_json: b
     err = console_on(stderr=True)
     codes = []
     for stored, again in opened(results, config, teller(err)):
-
-        @contextmanager
-        def follow(cells: Sequence[Key], model: str = stored.record.model) -> Iterator[Emit]:
-            with ProgressView([f"{model} on {task}" for task, _ in cells], err) as view:
-                yield view.emit
-
-        part = explain_stored(stored, again, config, rerun=rerun, tell=teller(err), follow=follow)
+        part = explain_stored(stored, again, config, rerun=rerun, tell=teller(err), follow=progress_on(err))
         with doubt(stored):
             _show(part, as_json=as_json, on_one_line=len(results) > 1, err=err)
         codes.append(part.exit_code)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -19,10 +20,22 @@ from rich.progress import (
 )
 
 from verify.report.clean import clean, shortened
+from verify.types import Emit
 
 SECONDS_BETWEEN_LINES = 10.0
 MOST_CHARACTERS = 200
 _PASS = {"predictions": "examples", "probe": "second configuration", "draft": "low precision"}
+
+
+def progress_on(console: Console) -> Callable[[str, Sequence[tuple[str, str]]], AbstractContextManager[Emit]]:
+    """What shows on a console how far the cells, each a task and a split, of a model are."""
+
+    @contextmanager
+    def follow(model: str, cells: Sequence[tuple[str, str]]) -> Iterator[Emit]:
+        with ProgressView([f"{model} on {task}" for task, _ in cells], console) as view:
+            yield view.emit
+
+    return follow
 
 
 class ProgressView:

@@ -68,8 +68,8 @@ def finish(unit: Unit, opened: Opened | VerifyError, config: VerifyConfig, emit:
         return failed(unit, unit.reference, opened, 0.0)
 
     @contextmanager
-    def follow(cells: Sequence[Key]) -> Iterator[Emit]:
-        emit({"event": OPENED, "model": opened.model, "cells": [list(cell) for cell in cells]})
+    def follow(model: str, cells: Sequence[Key]) -> Iterator[Emit]:
+        emit({"event": OPENED, "model": model, "cells": [list(cell) for cell in cells]})
         yield emit
 
     retry = unit.retry or shlex.join(["verify", "check", unit.reference])
