@@ -1,6 +1,47 @@
 """Check what a model card claims: read the claims, rerun the evaluation, judge each claim.
 
-Start with :mod:`verify.types`; the command line is :mod:`verify.cli.main`.
+    >>> import verify
+    >>> report = verify.check("org/model", limit=200)  # doctest: +SKIP
+
+Start reading with :mod:`verify.types`; the command line is :mod:`verify.cli`, these functions :mod:`verify.api`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verify.api.functions import check, explain, judge, load_results, read_claims, sweep
+    from verify.api.reports import ClaimsReport, Report, SweepReport
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ClaimsReport",
+    "Report",
+    "SweepReport",
+    "__version__",
+    "check",
+    "explain",
+    "judge",
+    "load_results",
+    "read_claims",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function or a report when it is asked for, so that ``import verify`` itself costs nothing (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.endswith("Report"):
+        from verify.api import reports
+
+        return getattr(reports, name)
+    from verify.api import functions
+
+    return getattr(functions, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -51,7 +51,7 @@ def compose_config(model: str | None, overrides: Sequence[str], config_dir: str 
     """
     _check_keys(overrides)
     _register()
-    given = [*([_quoted("model", model)] if model else []), *_free(overrides), *_search_path(config_dir)]
+    given = [*([_assigned("model", model)] if model else []), *_free(overrides), *_search_path(config_dir)]
     try:
         with initialize_config_dir(str(built_in("conf")), version_base="1.3"):
             composed = compose("config", overrides=given)
@@ -108,12 +108,12 @@ def run_multirun(
     with tempfile.TemporaryDirectory(prefix="verify-multirun-") as scratch:
         quiet = (
             "hydra.output_subdir=null",
-            _quoted("hydra.sweep.dir", scratch),
+            _assigned("hydra.sweep.dir", scratch),
             "hydra.sweep.subdir=.",
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         )
-        model_sweep = ["model=" + ",".join(_quote(name) for name in models.split(","))] if models else []
+        model_sweep = ["model=" + ",".join(quoted(name) for name in models.split(","))] if models else []
         sys.argv = [sys.argv[0], "--multirun", *quiet, *model_sweep, *_free(overrides), *_search_path(config_dir)]
         try:
             run()
@@ -179,7 +179,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
             if name not in allowed:
                 raise UsageError(f"{text}: there is no {prefix + name!r} to set. {suggestion(name, allowed)}")
             if depth + 1 < len(names):
-                child = _schema_of(get_type_hints(owner)[name])
+                child = schema_of(get_type_hints(owner)[name])
                 if child is None:
                     raise UsageError(f"{text}: {prefix + name} has no parts to set.")
                 owner, prefix = child, f"{prefix}{name}."
@@ -200,7 +200,7 @@ def _choices(group: str, config_dir: str | None = None) -> list[str]:
     return [file.stem for folder in folders for file in (folder / group).glob("*.yaml")]
 
 
-def _schema_of(hint: Any) -> type[Any] | None:
+def schema_of(hint: Any) -> type[Any] | None:
     """The dataclass in a type hint such as ``SuiteConfig | None``, if there is one."""
     return next((part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part)), None)
 
@@ -211,7 +211,7 @@ def _search_path(config_dir: str | None) -> list[str]:
     folder = Path(config_dir).expanduser().resolve()
     if not folder.is_dir():
         raise UsageError(f"--config-dir {config_dir}: there is no such folder.")
-    return [_quoted("hydra.searchpath", f"file://{folder}", listed=True)]
+    return [_assigned("hydra.searchpath", f"file://{folder}", listed=True)]
 
 
 def _explain(error: BaseException, overrides: Sequence[str], config_dir: str | None = None) -> str:
@@ -251,11 +251,11 @@ def _explain(error: BaseException, overrides: Sequence[str], config_dir: str | N
     return f"The configuration cannot be composed from {given}: {text}"
 
 
-def _quoted(key: str, value: str, *, listed: bool = False) -> str:
-    return f"{key}=[{_quote(value)}]" if listed else f"{key}={_quote(value)}"
+def _assigned(key: str, value: str, *, listed: bool = False) -> str:
+    return f"{key}=[{quoted(value)}]" if listed else f"{key}={quoted(value)}"
 
 
-def _quote(value: str) -> str:
+def quoted(value: str) -> str:
     """A value that Hydra and OmegaConf take literally: a backslash counts only before a quote or an interpolation."""
     plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     return "'" + re.sub(r"(\\*)(')", r"\1\1\\\2", re.sub(r"(\\+)$", r"\1\1", plain)) + "'"

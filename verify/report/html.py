@@ -1,0 +1,34 @@
+"""Tables for notebooks: others' words are cleaned, then escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from verify.report.clean import clean, shortened
+
+if TYPE_CHECKING:
+    import pandas
+
+MOST_CHARACTERS = 400
+"""Of one cell or sentence."""
+
+
+def page_of(frame: pandas.DataFrame, title: str, sentences: Sequence[str]) -> str:
+    """A data frame as an HTML fragment under its title, with sentences below it. Nothing in it is markup of others."""
+    said = "".join(f"<p>{_escaped(one)}</p>" for one in sentences if one)
+    shown = frame.map(_text)
+    table = shown.to_html(index=False, escape=True, border=0, na_rep="")
+    return f"<div><p><strong>{_escaped(title)}</strong></p>{table}{said}</div>"
+
+
+def _text(value: Any) -> str:
+    """A cell as text that ``to_html`` then escapes."""
+    if value is None or value != value:
+        return ""
+    return clean(shortened(f"{value:.6g}" if isinstance(value, float) else str(value), MOST_CHARACTERS))
+
+
+def _escaped(text: str) -> str:
+    return escape(clean(shortened(text, MOST_CHARACTERS)))
