@@ -3,8 +3,8 @@
     python scripts/bench_startup.py [--quick] [--json FILE]
 
 Each round runs, one after the other: `verify check` on the demo with an empty results folder (its inference time is
-taken off), the same command again, and two bare Python processes that import torch with AutoModel, and torch with the
-class of the demo's model. Figures are medians in seconds.
+taken off), the same command again, `verify.check` from Python with an empty results folder, and two bare Python
+processes that import torch with AutoModel, and torch with the class of the demo's model. Figures are medians in seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ PEERS = {
     "import torch, AutoModel": "import torch; from transformers import AutoModel",
     "import torch, ViTForImageClassification": "import torch; from transformers import ViTForImageClassification",
 }
+CALL = f"""
+import json, verify
+settings = {{{{"task_path": [{str(DEMO / "tasks")!r}], "results": {{results!r}}}}}}
+print(json.dumps(verify.check({str(DEMO / "digits-vit")!r}, **settings).to_dict()))
+"""
 
 
 def main() -> None:
@@ -31,15 +36,20 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the rows there")
     options = parser.parse_args()
     rounds = 2 if options.quick else 7
-    first, again, peers, right = [], [], {name: [] for name in PEERS}, []
+    first, whole, again, called, peers, right = [], [], [], [], {name: [] for name in PEERS}, []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as results:
             seconds, found = check(results)
+            whole.append(seconds)
             first.append(seconds - found["measurements"][0]["provenance"]["inference_seconds"])
             right.append(as_expected(found))
             seconds, found = check(results)
             again.append(seconds)
             right.append(as_expected(found))
+        with tempfile.TemporaryDirectory() as results:
+            seconds, printed = timed([sys.executable, "-c", CALL.format(results=results)])
+            called.append(seconds)
+            right.append(as_expected(json.loads(printed)))
         for name, code in PEERS.items():
             peers[name].append(timed([sys.executable, "-c", code])[0])
     rows = [
@@ -47,6 +57,7 @@ def main() -> None:
         for what, ours in (("fixed cost", first), ("answer from the store", again))
         for name, theirs in peers.items()
     ]
+    rows.append(row("verify.check from Python, first time", "verify check", called, whole, all(right)))
     for entry in rows:
         print(f"{entry['name']}: {entry['ours']:.2f} s; {entry['peer']}: {entry['theirs']:.2f} s; {entry['ratio']:.2f}")
     if options.json:

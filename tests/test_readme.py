@@ -85,6 +85,23 @@ def test_a_command_of_the_readme_works(place, command):
     assert done.stdout.strip()
 
 
+def test_the_lines_of_python_work(place):
+    work, environment = place
+    lines = re.search(r"    import verify\n(?:(?:    .*)?\n)+", README)[0]
+    code = "\n".join(line[4:] for line in lines.splitlines()).replace("progress=print", "progress=[].append")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
 def test_the_demo_prints_the_table_of_the_readme():
     environment = {**os.environ, "COLUMNS": "160"}
     done = subprocess.run(
