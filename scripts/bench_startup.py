@@ -4,7 +4,7 @@
 
 Each round runs, one after the other: `verify check` on the demo with an empty results folder (its inference time is
 taken off), the same command again, `verify.check` from Python with an empty results folder, and two bare Python
-processes that import torch with AutoModel, and torch with the class of the demo's model. Figures are medians in seconds.
+processes that import torch with AutoModel, and torch with the class of the demo's model. Figures are medians.
 """
 
 from __future__ import annotations
