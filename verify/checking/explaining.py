@@ -87,11 +87,22 @@ def _subject(stored: Stored, config: VerifyConfig) -> Subject:
     from verify.hub import models
 
     record = stored.record
-    given = replace(config, base=config.base or record.base)
-    subject = replace(subject_of(fetched(gated(models.resolve(record.reference), given))), model=record.model)
+    named = record.base if record.base is None or Path(record.base).is_absolute() else f"{models.HUB}{record.base}"
+    given = replace(config, base=config.base or named)
+    subject = replace(
+        subject_of(fetched(gated(models.resolve(_found_again(record.reference, record.revision)), given))),
+        model=record.model,
+    )
     if subject.digests != record.digests:
         raise StoreError(
             f"The files of {record.reference} are not those that were measured, so a rerun would say nothing about "
             f"them. Check the model again first: {stored.retry}"
         )
     return subject
+
+
+def _found_again(reference: str, revision: str | None) -> str:
+    """What names the model of a record: one of the Hub is never a folder that bears its name."""
+    from verify.hub.models import HUB
+
+    return reference if revision is None else f"{HUB}{reference.removeprefix(HUB)}"

@@ -75,7 +75,12 @@ def measure(
                 pending[index] = one
     with contextlib.ExitStack() as locks:
         for index in sorted(pending, key=lambda index: str(pending[index].folder.path)):
-            pending[index].folder.clear_links()
+            try:
+                pending[index].folder.make_ready()
+            except VerifyError as error:
+                found[index] = error
+                del pending[index]
+                continue
             locks.enter_context(locked(pending[index].folder, partial(_of_cell, emit, index)))
         found |= _measured(subject, pending, config, emit, settled, run)
     return [found[index] for index in range(len(cells))]

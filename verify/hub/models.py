@@ -12,8 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from verify.errors import HubError
@@ -33,12 +32,10 @@ from verify.hub.safety import (
 from verify.processes.import_path import exclude
 
 __all__ = [
-    "Earlier",
     "ModelRepository",
     "check_safety",
     "dataset_revision",
     "digests",
-    "earlier_revisions",
     "fetch_weights",
     "loaded_files",
     "resolve",
@@ -46,8 +43,10 @@ __all__ = [
     "weight_files",
 ]
 
+HUB = "hf://"
+"""What stands before an id that means the Hub, whatever folders there are."""
+
 CARD_LIMIT = 20 * 2**20  # bytes
-COMMITS_LOOKED_AT = 50
 MAX_FILES = 100_000  # of a local folder: more is a mistaken path, not a model
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -63,11 +62,14 @@ def resolve(reference: str) -> ModelRepository:
     Args:
         reference: ``ORG/MODEL``, ``ORG/MODEL@revision`` (branch, tag, ``refs/pr/N`` or commit), or a local folder: a
             path that starts with ``/``, ``./``, ``../`` or ``~``, or any folder with a README.md or a config.json.
+            ``hf://ORG/MODEL`` is never a folder.
 
     Raises:
         HubError: the reference names nothing, or the repository cannot be reached or read.
 
     """
+    if reference.startswith(HUB):
+        return on_hub(*_parse(reference.removeprefix(HUB)))
     folder = _existing(reference)
     if reference.startswith(("/", "./", "../", "~")) or reference in (".", ".."):
         if folder is None or not folder.is_dir():
@@ -90,7 +92,7 @@ def texts(repository: ModelRepository) -> dict[str, str]:
     """
     found = {}
     for name in repository.files:
-        if not _is_claims_text(name):
+        if not is_claims_text(name):
             continue
         path = repository.folder / name
         try:
@@ -124,57 +126,6 @@ def fetch_weights(repository: ModelRepository) -> ModelRepository:
     assert repository.revision is not None
     folder = _download(repository.model, repository.revision, names)
     return replace(repository, folder=folder)
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """An earlier state of a model repository: its commit (40 hexadecimal digits) and the day on which it was made."""
-
-    commit: str
-    day: str
-
-    def __str__(self) -> str:
-        return f"{self.commit[:12]} of {self.day}"
-
-
-def earlier_revisions(model: str, revision: str, most: int = 3) -> list[Earlier]:
-    """Return up to ``most`` earlier commits with other weights, configuration or tokeniser than any later one.
-
-    The newest comes first; only the last 50 commits before ``revision`` are looked at. There are none where the Hub
-    cannot be reached.
-
-    Raises:
-        HubError: the repository or the revision does not exist, or access is refused.
-
-    """
-    from huggingface_hub import HfApi
-
-    api, found = HfApi(), list[Earlier]()
-    states: list[frozenset[tuple[str, str | None]]] = []
-    with explained(f"the model {model}", revision):
-        try:
-            commits = patiently(lambda: api.list_repo_commits(model, revision=revision), TRANSIENT)
-            for commit in commits[: COMMITS_LOOKED_AT + 1]:
-                state = patiently(partial(_state, model, commit.commit_id), TRANSIENT)
-                if state not in states and states:
-                    found.append(Earlier(commit.commit_id, f"{commit.created_at:%Y-%m-%d}"))
-                states.append(state)
-                if len(found) == most:
-                    break
-        except Exception as error:
-            if not is_unreachable(error):
-                raise
-            _log.warning("The Hub could not be reached; earlier revisions of %s are not known", model)
-    return found
-
-
-def _state(model: str, commit: str) -> frozenset[tuple[str, str | None]]:
-    """The names and contents (git's digests) of what decides the predictions at one commit."""
-    from huggingface_hub import HfApi
-
-    files = HfApi().model_info(model, revision=commit, files_metadata=True, timeout=TIMEOUT).siblings or ()
-    decisive = [file for file in files if _is_small_text(file.rfilename) or file.rfilename.endswith(".safetensors")]
-    return frozenset((file.rfilename, file.blob_id) for file in decisive if not _is_claims_text(file.rfilename))
 
 
 def dataset_revision(path: str, revision: str | None) -> str | None:
@@ -292,7 +243,7 @@ def on_hub(model: str, revision: str | None) -> ModelRepository:
             raise ValueError("the answer names no commit")
         told = {file.rfilename: file.size for file in info.siblings or ()}
         for name, size in told.items():
-            if size is not None or _is_small_text(name):
+            if size is not None or is_small_text(name):
                 bound = _limit(name) if size is None else size
                 announced[hf_hub_url(model, name, revision=info.sha)] = bound
         return info.sha, {name: size or 0 for name, size in told.items()}
@@ -309,8 +260,8 @@ def on_hub(model: str, revision: str | None) -> ModelRepository:
     ledger = bound_session()
     for url, size in announced.items():
         ledger.announce(url, size)
-    require_distinct([name for name in sizes if _is_small_text(name) or name.endswith(".safetensors")], sizes)
-    wanted = [name for name, size in sizes.items() if _is_small_text(name) and size <= _limit(name)]
+    require_distinct([name for name in sizes if is_small_text(name) or name.endswith(".safetensors")], sizes)
+    wanted = [name for name, size in sizes.items() if is_small_text(name) and size <= _limit(name)]
     folder = _download(model, commit, wanted)
     _remember_commit(model, revision, commit, "model")
     return ModelRepository(model, commit, folder, tuple(sorted(sizes)), is_local=False, sizes=sizes)
@@ -367,20 +318,20 @@ def _remember_commit(name: str, revision: str | None, commit: str | None, kind: 
         _log.warning("%s could not be written: %s", path, error)
 
 
-def _is_claims_text(name: str) -> bool:
+def is_claims_text(name: str) -> bool:
     path = PurePosixPath(name)
     in_eval_results = path.parent == PurePosixPath(".eval_results") and path.suffix in (".yaml", ".yml")
     return in_eval_results or matches(name, ("README.md", "*_results.json"))
 
 
-def _is_small_text(name: str) -> bool:
+def is_small_text(name: str) -> bool:
     module_config = name.count("/") == 1 and name.endswith("/config.json")  # such as 1_Pooling/config.json
     configuration = matches(name, ("*.json", *PROCESSOR_PATTERNS)) and not matches(name, _TRAINING_STATE)
-    return _is_claims_text(name) or module_config or configuration
+    return is_claims_text(name) or module_config or configuration
 
 
 def _limit(name: str) -> int:
-    return CARD_LIMIT if _is_claims_text(name) else TEXT_LIMIT
+    return CARD_LIMIT if is_claims_text(name) else TEXT_LIMIT
 
 
 def _download(model: str, commit: str, names: Iterable[str]) -> Path:

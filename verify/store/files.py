@@ -20,6 +20,13 @@ from verify.errors import StoreError
 from verify.foundation.plain import UnreadableError
 from verify.store.seals import sealed, unsealed
 
+_STRANGE = (
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISFIFO, "a pipe"),
+)
+
 WRITING = ".writing-"
 """How the names of files begin that are about to be written."""
 
@@ -80,7 +87,7 @@ def read_stored(file: Path, *, depth: int) -> tuple[dict[str, Any], bool] | None
     Raises DamagedError for a file that cannot be read or holds anything but an object.
     """
     try:
-        found = json.loads(read_bytes(file, MOST_JSON))
+        found = json.loads(read_bytes(file, MOST_JSON), parse_int=_whole)
         if isinstance(found, dict):
             return unsealed(found, place_of(file, depth))
     except FileNotFoundError:
@@ -92,6 +99,14 @@ def read_stored(file: Path, *, depth: int) -> tuple[dict[str, Any], bool] | None
     except StoreError as error:
         raise DamagedError(str(error)) from error
     raise DamagedError(damaged(file, "it holds no JSON object"))
+
+
+def _whole(digits: str) -> int:
+    """A whole number of 64 bits, as all are that this program writes. Raises ValueError for a larger one."""
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{digits[:20]}… is beyond 64 bits")
+    return number
 
 
 def read_bytes(file: Path, most: int) -> bytes:
@@ -141,6 +156,8 @@ def write(file: Path, content: bytes) -> None:
     """Write a file atomically. Raises StoreError if that is impossible."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        require_plain(file.parent, is_folder=True)
+        require_plain(file)
         temporary = file.parent / f"{WRITING}{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as stream:
@@ -153,6 +170,21 @@ def write(file: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise cannot_write(file, error) from error
+
+
+def require_plain(place: Path, *, is_folder: bool = False) -> None:
+    """Raise DamagedError if what lies at a place is no file (no folder), and not nothing: a link, a pipe, a device."""
+    try:
+        mode = place.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode):
+        return
+    is_what = next((said for is_one, said in _STRANGE if is_one(mode)), "something else")
+    raise DamagedError(
+        f"{place} is {is_what} where a {'folder' if is_folder else 'file'} of results belongs, so nothing is read or "
+        "written there. Move it away, and run the same command again."
+    )
 
 
 def cannot_write(file: Path, error: OSError) -> StoreError:

@@ -258,6 +258,13 @@ def _check(record: Record) -> None:
     for path in (path for cell in record.cells for path in (cell.run, cell.scores) if path is not None):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
             raise UnreadableError(f"the path {path} leads outside the folder")
+    for cell in record.cells:
+        if cell.run is not None and len(PurePosixPath(cell.run).parts) != len(("task.split", "key")):
+            raise UnreadableError(f"the path {cell.run} is that of no run")
+        if cell.scores is not None and PurePosixPath(cell.scores).parent != PurePosixPath(
+            cell.run or "", "measurements"
+        ):
+            raise UnreadableError(f"the path {cell.scores} is that of no scores of its run")
 
 
 def _check_settings(task: TaskSpec) -> None:

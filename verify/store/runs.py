@@ -41,6 +41,7 @@ from verify.store.files import (
     read_bytes,
     read_sealed,
     read_stored,
+    require_plain,
     write,
     write_json,
     write_sealed,
@@ -60,9 +61,10 @@ PREDICTIONS = "predictions"
 PROBE = "probe"
 DRAFT = "draft"
 STATISTICS = "statistics"
+MEASUREMENTS = "measurements"
 
 _ENOUGH = ".enough"
-_LINKS = (".lock", "jobs.json", "worker.log", _ENOUGH)
+_WRITTEN_IN_PLACE = (".lock", ".workers.lock", "jobs.json", "worker.log", _ENOUGH)
 """Files that are written where they are, so that a link in their place would lead the writer astray."""
 
 
@@ -105,9 +107,7 @@ class RunFolder:
 
         Files without a seal in a run that was made here are nobody's, and are left out.
         """
-        for name in _LINKS:
-            if (self.path / name).is_symlink():
-                raise DamagedError(damaged(self.path / name, "it is a link"))
+        self._require_plain(*_WRITTEN_IN_PLACE)
         read_stored(self.path / "run.json", depth=4)
         for kind in (PREDICTIONS, PROBE, DRAFT):
             for _ in self._shards(kind, strictly=True):
@@ -115,11 +115,24 @@ class RunFolder:
             if self.received:
                 self.predictions(kind)
 
-    def clear_links(self) -> None:
-        """Take out links in the place of files that a run is about to write."""
-        for name in _LINKS:
+    def make_ready(self) -> None:
+        """Take out links in the place of files that a run is about to write.
+
+        Raises DamagedError where something else is in the way: what is no folder, or a folder in the place of a file.
+        """
+        for name in _WRITTEN_IN_PLACE:
             if (self.path / name).is_symlink():
                 (self.path / name).unlink(missing_ok=True)
+        self._require_plain(*_WRITTEN_IN_PLACE)
+
+    def _require_plain(self, *files: str) -> None:
+        """Raise DamagedError if a folder of this run, or above it in the results, is none; so for ``files`` in it."""
+        kept = [self.path / STATISTICS / name for name in _names(self.path / STATISTICS)]
+        own = [self.path / name for name in (PREDICTIONS, PROBE, DRAFT, STATISTICS, MEASUREMENTS)]
+        for folder in (self.path.parent.parent, self.path.parent, self.path, *own, *kept):
+            require_plain(folder, is_folder=True)
+        for name in files:
+            require_plain(self.path / name)
 
     def append(self, kind: str, form: type[Predictions], columns: Mapping[str, Column]) -> None:
         """Add rows as one shard; ``columns`` are those that ``form`` states."""
@@ -259,7 +272,7 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
     def measurement_file(self, identity: Mapping[str, Any]) -> Path:
-        return self.path / "measurements" / f"{content_key(identity)}.json"
+        return self.path / MEASUREMENTS / f"{content_key(identity)}.json"
 
     def write_measurement(self, identity: Mapping[str, Any], measurement: Measurement) -> None:
         file, stored = self.measurement_file(identity), {"schema": 1, **asdict(measurement)}
@@ -303,6 +316,14 @@ def slug(name: str) -> str:
     if plain == joined and len(plain) < 100 and not is_ambiguous:
         return plain
     return f"{plain[:90]}-{content_key(name)[:8]}"
+
+
+def _names(folder: Path) -> list[str]:
+    """The names in a folder; none where it is no folder, or a link to one."""
+    try:
+        return [] if folder.is_symlink() else [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _kept(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from verify.configuration.schema import VerifyConfig
 from verify.configuration.values import bytes_of
 from verify.errors import EngineError, VerifyError
 from verify.foundation.plain import UnreadableError, from_plain
+from verify.hub.models import HUB
 from verify.store import seals
 from verify.store.files import read_sealed, write_sealed
 from verify.store.runs import slug
@@ -90,7 +91,9 @@ class Schedule:
 
     def in_use(self) -> set[str]:
         """The Hub's names of the models that are not done."""
-        return {unit.reference.partition("@")[0] for unit in (*self._pending, *self._running.values())}
+        return {
+            unit.reference.removeprefix(HUB).partition("@")[0] for unit in (*self._pending, *self._running.values())
+        }
 
     def heard(self, report: Report) -> Finished | None:
         """Take a report in; what became of its unit, if that is decided now."""

@@ -20,7 +20,7 @@ from checking.probes.reruns import (
     scores,
 )
 from verify.errors import HubError
-from verify.hub import models
+from verify.hub import models, revisions
 from verify.hub.safety import ModelRepository
 from verify.judging.cases import Trial
 from verify.judging.explain import search
@@ -88,7 +88,7 @@ def test_a_hub_that_cannot_be_asked_ends_nothing_but_the_search_for_revisions(un
     def refused(model, revision):
         raise HubError("no access")
 
-    monkeypatch.setattr(models, "earlier_revisions", refused)
+    monkeypatch.setattr(revisions, "earlier_revisions", refused)
     attempts, _ = outcome(place, case, subject=replace(place.subject, revision="b" * 40))
     assert [one.trial.setting for one in attempts] == [one.trial.setting for one in expected]
 
@@ -148,8 +148,8 @@ def test_an_earlier_state_of_the_repository_comes_last(place, tmp_path, monkeypa
         return ModelRepository(name, commit, before.model, files, is_local=True)
 
     local = place.subject
-    known = [models.Earlier(commit, "2024-05-06") for commit in commits]
-    monkeypatch.setattr(models, "earlier_revisions", lambda model, revision: known)
+    known = [revisions.Earlier(commit, "2024-05-06") for commit in commits]
+    monkeypatch.setattr(revisions, "earlier_revisions", lambda model, revision: known)
     monkeypatch.setattr(models, "resolve", resolve)
     attempts, found = outcome(place, case, subject=replace(local, revision="b" * 40))
     assert found.best is not None

@@ -20,7 +20,7 @@ from verify.checking.scoring import Cell, Subject
 from verify.checking.subject import fetched, gated, subject_of
 from verify.configuration.schema import VerifyConfig
 from verify.errors import EngineError, VerifyError
-from verify.hub import models
+from verify.hub import models, revisions
 from verify.judging.cases import Case, Trial, each_reading
 from verify.judging.explain import search
 from verify.judging.hypotheses.hypothesis import Hypothesis
@@ -112,9 +112,9 @@ def _candidates(subject: Subject, case: Case, config: VerifyConfig) -> Iterator[
         yield hypothesis, Variant(str(earlier), task, split, config, revision=earlier.commit)
 
 
-def _earlier(subject: Subject) -> list[models.Earlier]:
+def _earlier(subject: Subject) -> list[revisions.Earlier]:
     try:
-        return [] if subject.revision is None else models.earlier_revisions(subject.model, subject.revision)
+        return [] if subject.revision is None else revisions.earlier_revisions(subject.model, subject.revision)
     except VerifyError as error:
         _log.warning("earlier revisions of %s are not known: %s", subject.model, error)
         return []
@@ -204,4 +204,4 @@ def _subject(subject: Subject, variant: Variant) -> Subject:
     if variant.revision is None:
         return subject
     config = replace(variant.config, base=subject.base.reference if subject.base else None)
-    return subject_of(fetched(gated(models.resolve(f"{subject.model}@{variant.revision}"), config)))
+    return subject_of(fetched(gated(models.on_hub(subject.model, variant.revision), config)))

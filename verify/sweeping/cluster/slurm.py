@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import secrets
 import shlex
 import signal
 import sys
@@ -85,16 +86,18 @@ class SlurmJobs(RemoteWorkers[Any]):
         self._is_local = config.engine.address == LOCAL
         self._lifeline: tuple[int, ...] = os.pipe() if self._is_local else ()
         seals.share(seals.establish())  # jobs inherit the environment of whoever submits them
+        # submitit exchanges pickles, which are code: nobody can have laid one into a folder whose name nobody knows
+        self._files = self.folder / f"slurm-{secrets.token_hex(16)}"
         self._executor = self._new_executor()
 
     def _new_executor(self) -> Any:
         import submitit
 
         logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it writes to standard output, where our tables go
-        folder = self.folder / "slurm"
         try:
+            self._files.mkdir(parents=True, mode=0o700)
             kind, python = LOCAL if self._is_local else "slurm", f"{shlex.quote(sys.executable)} -P"
-            executor = submitit.AutoExecutor(folder, cluster=kind, **{f"{kind}_python": python})
+            executor = submitit.AutoExecutor(self._files, cluster=kind, **{f"{kind}_python": python})
             executor.update_parameters(**self._parameters(devices=1))
         except RuntimeError as error:
             raise UsageError(
@@ -108,7 +111,7 @@ class SlurmJobs(RemoteWorkers[Any]):
                 "gpus_per_node, and options of Slurm itself with slurm_ before their names, such as slurm_partition."
             ) from error
         except OSError as error:
-            raise cannot_write(folder, error) from error
+            raise cannot_write(self._files, error) from error
         return executor
 
     def _parameters(self, devices: int) -> dict[str, Any]:
@@ -136,7 +139,7 @@ class SlurmJobs(RemoteWorkers[Any]):
             with here:
                 return self._executor.submit(SlurmTask(**parts))
         except OSError as error:
-            raise cannot_write(self.folder / "slurm", error) from error
+            raise cannot_write(self._files, error) from error
         except (FailedSubmissionError, UncompletedJobError) as error:
             raise UsageError(
                 f"Slurm refused a job: {' '.join(str(error).split())[-600:]}. Change engine.slurm, or say "
@@ -183,6 +186,8 @@ class SlurmJobs(RemoteWorkers[Any]):
         for end in self._lifeline:
             os.close(end)
         self._lifeline = ()
+        with contextlib.suppress(OSError):  # a job that was left to itself may still write there
+            self._files.rmdir()
 
     def _remove_files(self, handle: Any) -> None:
         paths = handle.paths

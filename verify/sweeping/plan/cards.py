@@ -135,6 +135,8 @@ def _wait_for_no_downloads() -> None:
 
 def is_folder(reference: str) -> bool:
     """Whether a model is a folder here, or meant to be one, and not on the Hub."""
+    if reference.startswith(models.HUB):
+        return False
     try:
         return reference.startswith(("/", "./", "../", "~")) or Path(reference).is_dir()
     except (OSError, ValueError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from verify.configuration.schema import VerifyConfig
+from verify.store.files import read_sealed
 from verify.store.runs import slug
 from verify.sweeping.plan.cards import Card
 from verify.sweeping.plan.cost import ROW_SECONDS, Rate, calibrated, cpu_rate, gpu_rate, operations
@@ -41,11 +41,13 @@ def rate_for(cards: Sequence[Card], config: VerifyConfig, registry: Registry, de
 def _run(file: Path, card: Card, registry: Registry, devices: Devices) -> tuple[float, float] | None:
     """The operations of a stored run, and the seconds that they would take with a worker's threads; None if unknown."""
     try:
-        found = json.loads(file.read_bytes())
+        found = read_sealed(file, depth=5)
+        if found is None:
+            return None
         made, kind = found["provenance"], registry[found["task"]].kind
         rows, seconds = int(found["n"]) + int(found["probed"]), float(made["inference_seconds"])
         on_cpu, threads = made["device"] == "cpu", int(made["threads"]) * int(made["processes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     if card.size is None or on_cpu != (devices.kind == CPU) or seconds <= 0:
         return None

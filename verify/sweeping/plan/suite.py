@@ -15,7 +15,7 @@ from typing import Any
 from verify.configuration.schema import AUTO, SuiteConfig, VerifyConfig
 from verify.errors import HubError, UsageError
 from verify.foundation.spelling import suggestion
-from verify.hub.models import holds_a_model
+from verify.hub.models import HUB, holds_a_model
 from verify.tasks.registry import Registry
 
 STANDARD_INPUT = "-"
@@ -93,7 +93,7 @@ def _entries(suite: SuiteConfig, registry: Registry) -> Iterator[_Entry]:
         found = listed(suite.hub)
         if not found:
             raise UsageError(f"suite.hub: no model of the Hub fits {suite.hub}. Ask for less: leave a part of it out.")
-        yield from map(_Entry, found)
+        yield from (_Entry(f"{HUB}{model}") for model in found)
 
 
 def _listed(entry: Any, registry: Registry, place: str) -> _Entry:
@@ -173,7 +173,9 @@ def _may_hold_a_model(folder: Path) -> bool:
 
 
 def _identity(model: str) -> str:
-    """Equal for two ways to write the same folder."""
+    """Equal for two ways to write the same folder, or the same model of the Hub."""
+    if model.startswith(HUB):
+        return model.removeprefix(HUB)
     try:
         path = Path(model).expanduser()
         return str(path.resolve()) if path.is_dir() else model
