@@ -23,7 +23,7 @@ WEIGHTS = save({"weight": np.arange(30_000, dtype=np.float32)})  # 120 kB
 PRELUDE = """
 import json, os, sys
 from dataclasses import asdict
-from verify.hub import models
+from verify.hub import models, revisions
 from verify.errors import VerifyError
 
 def plain(repository):

@@ -19,36 +19,36 @@ class TestRefusals:
     """What the Hub refuses, in plain words with a next step."""
 
     def test_missing_repository(self, environment):
-        message = refusal(environment, "hub.resolve('Org/Nothing')")
+        message = refusal(environment, "models.resolve('Org/Nothing')")
         assert "knows no model Org/Nothing" in message
         assert "spelling" in message
 
     def test_missing_repository_without_a_token(self, tmp_path):
         (tmp_path / "hub").mkdir()
         with LoopbackHub(tmp_path / "hub", missing_status=401) as loopback:
-            message = refusal(loopback.environment(tmp_path / "home"), "hub.resolve('Org/Nothing')")
+            message = refusal(loopback.environment(tmp_path / "home"), "models.resolve('Org/Nothing')")
         assert "knows no model Org/Nothing" in message
         assert "HF_TOKEN" in message
 
     def test_missing_revision(self, environment, tiny_model):
-        message = refusal(environment, "hub.resolve('Org/Tiny@v9')")
+        message = refusal(environment, "models.resolve('Org/Tiny@v9')")
         assert "The model Org/Tiny has no revision 'v9'" in message
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_gated(self, loopback_hub, environment, tiny_model, status):
         loopback_hub.gate("models/Org/Tiny", status)
-        message = refusal({**environment, "HF_TOKEN": "hf_secret"}, "hub.resolve('Org/Tiny')")
+        message = refusal({**environment, "HF_TOKEN": "hf_secret"}, "models.resolve('Org/Tiny')")
         assert f"Accept its terms on {loopback_hub.url}/Org/Tiny" in message
         assert "HF_TOKEN" in message
         assert "hf_secret" not in message
 
     def test_forbidden(self, loopback_hub, environment, tiny_model):
         loopback_hub.fail("models/Org/Tiny", 403)
-        assert "refused access" in refusal(environment, "hub.resolve('Org/Tiny')")
+        assert "refused access" in refusal(environment, "models.resolve('Org/Tiny')")
 
     def test_something_else_than_a_hub(self, loopback_hub, environment, tiny_model):
         loopback_hub.fail("models/Org/Tiny", 200)
-        assert "HF_ENDPOINT" in refusal(environment, "hub.resolve('Org/Tiny')")
+        assert "HF_ENDPOINT" in refusal(environment, "models.resolve('Org/Tiny')")
 
     @pytest.mark.parametrize("home", ["file/home", "space"])
     def test_the_disk(self, environment, tiny_model, tmp_path, home):
@@ -70,25 +70,25 @@ class TestPatience:
     @pytest.mark.parametrize("status", [429, 503])
     def test_a_look_up_is_repeated(self, loopback_hub, environment, tiny_model, status):
         loopback_hub.fail("api/models/Org/Tiny", status, times=2, headers={"Retry-After": "0"})
-        assert ask(environment, "hub.resolve('Org/Tiny').revision") == loopback_hub.commit("models/Org/Tiny")
+        assert ask(environment, "models.resolve('Org/Tiny').revision") == loopback_hub.commit("models/Org/Tiny")
         assert [request.status for request in loopback_hub.requests[:3]] == [status, status, 200]
 
     def test_retry_after_is_waited_for(self, loopback_hub, environment, tiny_model):
         loopback_hub.fail("api/models/Org/Tiny", 429, times=1, headers={"Retry-After": "1"})
         start = time.monotonic()
-        ask({**environment, "VERIFY_HUB_MAX_WAIT": "60"}, "hub.resolve('Org/Tiny').revision")
+        ask({**environment, "VERIFY_HUB_MAX_WAIT": "60"}, "models.resolve('Org/Tiny').revision")
         assert time.monotonic() - start >= 1
 
     def test_retry_after_is_capped_for_files_too(self, loopback_hub, environment, tiny_model):
         hour = {"Retry-After": "3600", "ratelimit": '"resolvers";r=0;t=3600'}
         loopback_hub.fail("api/models/Org/Tiny", 429, times=1, headers=hour)
         loopback_hub.fail("models/Org/Tiny/README.md", 429, times=1, headers=hour, methods=("GET",))
-        assert ask(environment, "hub.texts(hub.resolve('Org/Tiny'))") == {"README.md": CARD}
+        assert ask(environment, "models.texts(hub.resolve('Org/Tiny'))") == {"README.md": CARD}
 
     @pytest.mark.parametrize(("status", "words"), [(429, "limits the rate"), (503, "HTTP 503")])
     def test_patience_ends(self, loopback_hub, environment, tiny_model, status, words):
         loopback_hub.fail("models/Org/Tiny", status)
-        message = refusal(environment, "hub.resolve('Org/Tiny')")
+        message = refusal(environment, "models.resolve('Org/Tiny')")
         assert words in message
         assert "run again" in message.lower()
         assert len(loopback_hub.requests) == 5

@@ -131,7 +131,7 @@ class TestTexts:
 
     def test_a_large_card_is_not_even_downloaded(self, loopback_hub, environment, tiny_model):
         write_model(tiny_model, **{"README.md": b"x" * (models.CARD_LIMIT + 1)})
-        assert "larger than 20 MiB" in refusal(environment, "hub.texts(models.resolve('Org/Tiny'))")
+        assert "larger than 20 MiB" in refusal(environment, "models.texts(models.resolve('Org/Tiny'))")
         assert not [request for request in loopback_hub.requests if "README" in request.path]
 
     def test_a_card_that_is_a_link_to_a_foreign_file_is_not_read(self, tmp_path):
@@ -155,11 +155,11 @@ class TestOffline:
     @pytest.mark.parametrize("offline", ["0", "1"])
     def test_nothing_cached(self, loopback_hub, environment, offline):
         loopback_hub.stop()
-        message = refusal({**environment, "HF_HUB_OFFLINE": offline}, "hub.resolve('Org/Tiny')")
+        message = refusal({**environment, "HF_HUB_OFFLINE": offline}, "models.resolve('Org/Tiny')")
         assert ("HF_HUB_OFFLINE forbids" if offline == "1" else "could not be reached") in message
 
     def test_weights_that_are_not_cached(self, environment, tiny_model):
-        assert ask(environment, "hub.resolve('Org/Tiny').listed") is True
+        assert ask(environment, "models.resolve('Org/Tiny').listed") is True
         message = refusal({**environment, "HF_HUB_OFFLINE": "1"}, "everything('Org/Tiny')")
         assert "not whole in the local cache" in message
 
@@ -174,7 +174,7 @@ class TestOffline:
         (cache / "refs/main").write_text("a" * 40)
         offline = {**environment, "HF_HUB_OFFLINE": "1"}
         assert ask(offline, "plain(models.resolve('Org/Tiny'))")["revision"] == "a" * 40
-        assert "not in the local cache" in refusal(offline, "hub.check_safety(models.resolve('Org/Tiny'))")
+        assert "not in the local cache" in refusal(offline, "models.check_safety(models.resolve('Org/Tiny'))")
 
     def test_an_overloaded_hub_counts_as_out_of_reach(self, loopback_hub, environment, tiny_model):
         online = ask(environment, "everything('Org/Tiny')")
@@ -184,7 +184,7 @@ class TestOffline:
     def test_a_repository_that_is_gone_is_not_answered_from_the_cache(self, loopback_hub, environment, tiny_model):
         ask(environment, "everything('Org/Tiny')")
         shutil.rmtree(tiny_model)
-        assert "knows no model" in refusal(environment, "hub.resolve('Org/Tiny')")
+        assert "knows no model" in refusal(environment, "models.resolve('Org/Tiny')")
 
 
 class TestDatasetRevision:
@@ -192,10 +192,10 @@ class TestDatasetRevision:
         (loopback_hub.root / "datasets/org/data").mkdir(parents=True)
         (loopback_hub.root / "datasets/org/data/test.csv").write_text("a\n1\n")
         commit = loopback_hub.commit("datasets/org/data")
-        assert ask(environment, "hub.dataset_revision('org/data', None)") == commit
-        assert ask(environment, f"hub.dataset_revision('org/data', '{commit}')") == commit
-        assert "no revision 'v9'" in refusal(environment, "hub.dataset_revision('org/data', 'v9')")
-        assert "knows no data set org/none" in refusal(environment, "hub.dataset_revision('org/none', None)")
+        assert ask(environment, "models.dataset_revision('org/data', None)") == commit
+        assert ask(environment, f"models.dataset_revision('org/data', '{commit}')") == commit
+        assert "no revision 'v9'" in refusal(environment, "models.dataset_revision('org/data', 'v9')")
+        assert "knows no data set org/none" in refusal(environment, "models.dataset_revision('org/none', None)")
         offline = {**environment, "HF_HUB_OFFLINE": "1"}
         assert ask(offline, "[models.dataset_revision(n, None) for n in ('org/data', 'org/none')]") == [commit, None]
 
@@ -273,16 +273,16 @@ class TestEarlierRevisions:
 
     def test_are_those_with_other_weights_the_newest_first(self, loopback_hub, environment, tiny_model, history):
         now = loopback_hub.commit("models/Org/Tiny")
-        found = ask(environment, f"[str(one) for one in models.earlier_revisions('Org/Tiny', '{now}')]")
+        found = ask(environment, f"[str(one) for one in revisions.earlier_revisions('Org/Tiny', '{now}')]")
         assert found == [f"{history[1][:12]} of 2025-03-01", f"{history[3][:12]} of 2025-01-01"]
-        assert ask(environment, f"[one.commit for one in models.earlier_revisions('Org/Tiny', '{now}', 1)]") == [
+        assert ask(environment, f"[one.commit for one in revisions.earlier_revisions('Org/Tiny', '{now}', 1)]") == [
             history[1]
         ]
 
     def test_are_none_without_a_connection_and_an_error_for_a_repository_that_is_not_there(
         self, loopback_hub, environment, tiny_model, history
     ):
-        gone = refusal(environment, "hub.earlier_revisions('Org/None', 'main')")
+        gone = refusal(environment, "revisions.earlier_revisions('Org/None', 'main')")
         assert "Org/None" in gone
         offline = {**environment, "HF_HUB_OFFLINE": "1"}
-        assert ask(offline, "hub.earlier_revisions('Org/Tiny', 'main')") == []
+        assert ask(offline, "revisions.earlier_revisions('Org/Tiny', 'main')") == []

@@ -222,7 +222,7 @@ class TestDigests:
         assert {found for found in before if before[found] != after[found]} == {key}
 
     def test_weights_must_be_fetched_first(self, environment, tiny_model):
-        assert "Fetch the weights first" in refusal(environment, "hub.digests(models.resolve('Org/Tiny'))")
+        assert "Fetch the weights first" in refusal(environment, "models.digests(models.resolve('Org/Tiny'))")
 
     def test_a_damaged_cache_is_noticed(self, environment, tiny_model):
         path = Path(ask(environment, "everything('Org/Tiny')")["folder"], "model.safetensors")

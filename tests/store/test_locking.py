@@ -15,8 +15,7 @@ HOLDS = """
 import sys
 from pathlib import Path
 from verify.store.locking import keep
-[keep(Path(sys.argv[1])) for _ in '12']
-"""
+[keep(Path(sys.argv[1])) for _ in '12']"""
 
 
 def test_a_worker_that_is_still_there_is_waited_for_and_said_so(tmp_path):

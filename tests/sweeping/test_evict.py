@@ -165,11 +165,11 @@ from verify.sweeping.plan.planning import make_plan
 from verify.tasks.registry import load_registry
 config = compose_config(None, ["suite=list", "suite.file=null", "suite.models=[org/one,org/two]", "engine.device=cpu"])
 plan = make_plan(config, load_registry(), lambda sentence: None)
-models = [one.model for one in plan.planned]
-evictor = Evictor(1000, Path("results/sweeps"), models)
-for model in models:
+planned = [one.model for one in plan.planned]
+evictor = Evictor(1000, Path("results/sweeps"), planned)
+for model in planned:
     models.fetch_weights(models.resolve(model))
-print(json.dumps([models, evictor.finished("org/one", ["org/two"]), evictor.finished("org/two", [])]))
+print(json.dumps([planned, evictor.finished("org/one", ["org/two"]), evictor.finished("org/two", [])]))
 """
 
 

@@ -247,7 +247,7 @@ def test_kills_at_random_moments(tmp_path):
     script = ROOT / "scripts" / "benchmarks" / "engine" / "kills.py"
     run = subprocess.run(
         [sys.executable, str(script), "--kills", "4", "--examples", "3000", "--json", str(figures)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])},
         capture_output=True,
         text=True,
         timeout=600,
