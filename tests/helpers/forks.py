@@ -49,7 +49,7 @@ SWITCH = "VERIFY_REAL_STARTS"
 
 COMMAND, LIFELINE = "verify", "verify.processes.lifeline"
 SERVER_NAME = "fork-server"
-"""The name of a server among processes (/proc/PID/comm), by which tests leave it out of what a command has started."""
+"""The name of a server among processes, by which tests leave it out of what a command has started."""
 
 _INDEPENDENT = (
     "numpy", "pandas", "pyarrow.parquet", "pyarrow.dataset", "scipy.stats", "scipy.optimize", "sklearn.metrics",
@@ -91,6 +91,14 @@ def for_real(wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         _servers.are_used = before
+
+
+def is_server(pid: int) -> bool:
+    """Whether a process is one that forks others; false for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == SERVER_NAME
+    except OSError:
+        return False
 
 
 class Popen(_RealPopen):  # type: ignore[type-arg]
@@ -183,10 +191,9 @@ class _Server:
 
     def ask(self, request: Mapping[str, Any], files: Sequence[int]) -> int | None:
         """The process that has been forked, now a child of this one; None if the server is gone."""
-        with contextlib.suppress(OSError, EOFError, struct.error):
-            with _adopting():
-                _send(self._end, request, files)
-                return int(_HEADER.unpack(_read(self._end, _HEADER.size))[0]) or None
+        with contextlib.suppress(OSError, EOFError, struct.error), _adopting():
+            _send(self._end, request, files)
+            return int(_HEADER.unpack(_read(self._end, _HEADER.size))[0]) or None
         return None
 
     def close(self) -> None:
