@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 from absl import logging as absl_logging
 from helpers import forks
+from helpers.durations import (  # noqa: F401
+    pytest_collection_modifyitems,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 from helpers.hub_calls import write_model
 from helpers.loopback_hub import LoopbackHub
 from hypothesis import HealthCheck, settings

@@ -1,12 +1,12 @@
 """Starts of our commands and workers that cost milliseconds: forks of a process that has imported what they need.
 
 A start of Python with torch and transformers takes seconds, and a run of the tests needs hundreds. So ``install``
-replaces ``subprocess.Popen`` by :class:`Popen`, which does what it always does, but for ``python [-P] -m verify …`` and
-``python -P -m verify.processes.lifeline …``: these are forked from a server that has made all imports and nothing else.
+replaces ``subprocess.Popen`` by :class:`Popen`, which does what it always does, but for ``python -m verify …`` and
+``python -m verify.processes.lifeline …``: these are forked from a server that has made all imports and nothing else.
 What comes of it is a process as any other. It is a child of the process that wanted it, has the standard streams, the
 environment, the working folder, the session and the signal handling that it would have had, runs the same module as
-``__main__``, and ends by itself with the same exit code. Commands bring a server of their own along, for the workers
-that they start.
+``__main__``, and ends by itself with the same exit code. Commands, and torchrun, bring a server of their own along, for
+the workers that they start.
 
 Anything unusual is started for real: another interpreter, variables that Python reads on its way up, folders of others
 on ``PYTHONPATH``, a function to be called before. So is everything where the start is what a test is about: see
@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = {str(ROOT), str(ROOT / "tests"), str(ROOT / "scripts")}
 SWITCH = "VERIFY_REAL_STARTS"
 
-COMMAND, LIFELINE = "verify", "verify.processes.lifeline"
+COMMAND, LIFELINE, LAUNCHER = "verify", "verify.processes.lifeline", "torch.distributed.run"
 SERVER_NAME = "fork-server"
 """The name of a server among processes, by which tests leave it out of what a command has started."""
 
@@ -70,10 +70,13 @@ _RUN_AS_MAIN = (LIFELINE, "verify.__main__", "verify.engine.running.worker", "ve
 
 _BEFORE_PYTHON = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 _BEFORE_LIBRARIES = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_", "XDG_", "HOME", "NLTK_")
-_NO_MATTER = ("PYTHONPATH", "PYTHONSAFEPATH", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+_NO_MATTER = (
+    *("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"),  # these are set in each fork
+    *("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"),  # these change no result
+)
 _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 
-_RealPopen = subprocess.Popen
+_RealPopen, _PYTHON = subprocess.Popen, sys.executable
 _HEADER = struct.Struct("!I")
 
 
@@ -139,14 +142,14 @@ def _is_usual(bound: Mapping[str, Any]) -> bool:
         return False
     if any(bound[name] is not None for name in ("gid", "gids", "uid")) or bound["umask"] >= 0:
         return False
-    if not bound["close_fds"] or bound["executable"] not in (None, sys.executable):
+    if not bound["close_fds"] or bound["executable"] not in (None, _PYTHON):
         return False
     words = list(map(os.fspath, words))
-    if words[0] != sys.executable or _module(words[1:]) is None:
+    if words[0] != _PYTHON or _module(words[1:]) is None:
         return False
     environment = os.environ if bound["env"] is None else bound["env"]
     entries = {entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry}
-    if not entries <= OURS or not (_is_installed() or str(ROOT) in entries) or "RANK" in environment:
+    if not entries <= OURS or not (_is_installed() or str(ROOT) in entries):
         return False
     return Path(bound["cwd"] or ".").is_dir()
 
@@ -160,13 +163,21 @@ def _is_installed() -> bool:
 
 def _module(words: Sequence[str]) -> tuple[str, list[str]] | None:
     """The module of ours that ``python WORDS`` runs and the arguments of it; None for anything else."""
-    rest = list(words[1:] if words[:1] == ["-P"] else words)
+    rest = list(words)
+    while rest and rest[0] in ("-P", "-u"):
+        del rest[0]
     if len(rest) < 2 or rest[0] != "-m":
         return None
     module, arguments = rest[1], rest[2:]
-    if module == COMMAND or (module == LIFELINE and len(arguments) > 1 and arguments[1].startswith("verify.")):
+    if module == COMMAND or (
+        module == LIFELINE and len(arguments) > 1 and arguments[1].startswith(("verify.", LAUNCHER))
+    ):
         return module, arguments
     return None
+
+
+def _starts_others(module: str, arguments: Sequence[str]) -> bool:
+    return module == COMMAND or arguments[1] == LAUNCHER
 
 
 def _variables(environment: Mapping[str, str], prefixes: tuple[str, ...]) -> frozenset[tuple[str, str]]:
@@ -242,6 +253,7 @@ class _Servers:
     def _start() -> _Server:
         near, far = socket.socketpair()
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment.pop("PYTHONUNBUFFERED", None)
         pipe = os.pipe()  # streams that are opened on a file or a terminal behave in another way than on a pipe
         errors = os.dup(2)
         with far:
@@ -383,14 +395,17 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     _set(environment)
     os.chdir(request["folder"])
     entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    is_safe = words[0] == "-P" or bool(environment.get("PYTHONSAFEPATH"))
+    is_safe = "-P" in words[:2] or bool(environment.get("PYTHONSAFEPATH"))
     sys.path[:] = [*([] if is_safe else [request["folder"]]), *entries, *_PLAIN_PATH]
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
+    if environment.get("PYTHONUNBUFFERED") or "-u" in words[:2]:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     _reset_libraries(environment)
     found = _module(words)
     assert found is not None
     module, arguments = found
     _prctl(_PR_SET_NAME, ctypes.c_char_p(b"python"))
-    if module == COMMAND:
+    if _starts_others(module, arguments):
         _bring_server(environment)
     sys.argv = ["-m", *arguments]
     _run("verify.__main__" if module == COMMAND else module)
@@ -458,6 +473,7 @@ def _main() -> None:
     os.close(errors)
     _PLAIN_PATH = list(sys.path)
     _PLAIN_PATH.remove(str(ROOT))  # that of PYTHONPATH, which comes first
+    install()  # before a library keeps the other one
     _import(_INDEPENDENT)
     _serve(end)()
 
