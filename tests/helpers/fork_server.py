@@ -124,6 +124,11 @@ def _take_place(request: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
             os.setpgid(0, request["group"])
     os.chdir(request["folder"])
+    for one in signal.valid_signals():
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(one, signal.SIG_IGN if one in request["ignored"] else signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
@@ -134,13 +139,6 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     for source, number in zip(high, [0, 1, 2, *request["passed"]], strict=True):
         os.dup2(source, number)
         os.close(source)
-    for one in signal.valid_signals():
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(one, signal.SIG_IGN if one in request["ignored"] else signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    if signal.SIGINT not in request["ignored"]:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     environment, words = request["environment"], request["words"]
     _set(environment)
     entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
@@ -155,6 +153,8 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     module, arguments = found
     if starts_others(module, arguments):
         _bring_server(environment)
+    if signal.SIGINT not in request["ignored"]:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["-m", *arguments]
     _run("verify.__main__" if module == COMMAND else module)
 
