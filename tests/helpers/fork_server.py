@@ -161,7 +161,7 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
 
 
 def _reset_libraries(environment: Mapping[str, str]) -> None:
-    """Give a fork what a fresh start has of its own: NumPy's generator, threads, a place of files, nothing to tidy up."""
+    """Give a fork what a fresh start has of its own: NumPy's state, threads, a place of files, no work at its end."""
     tempfile.tempdir = None
     time.tzset()
     for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]

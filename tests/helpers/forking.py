@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = {str(ROOT), str(ROOT / "tests"), str(ROOT / "scripts")}
 
 COMMAND, LIFELINE, LAUNCHER = "verify", "verify.processes.lifeline", "torch.distributed.run"
+WORKER = "verify.sweeping.workers.worker"
 SERVER_NAME = "fork-server"
 """The name of a server among processes, by which tests leave it out of what a command has started."""
 
@@ -35,7 +36,7 @@ def module_of(words: Sequence[str]) -> tuple[str, list[str]] | None:
     if len(rest) < 2 or rest[0] != "-m":
         return None
     module, arguments = rest[1], rest[2:]
-    if module == COMMAND or (
+    if module in (COMMAND, WORKER) or (
         module == LIFELINE and len(arguments) > 1 and arguments[1].startswith(("verify.", LAUNCHER))
     ):
         return module, arguments
@@ -43,7 +44,7 @@ def module_of(words: Sequence[str]) -> tuple[str, list[str]] | None:
 
 
 def starts_others(module: str, arguments: Sequence[str]) -> bool:
-    return module == COMMAND or arguments[1] == LAUNCHER
+    return module == COMMAND or (module == LIFELINE and arguments[1] == LAUNCHER)
 
 
 def variables(environment: Mapping[str, str], prefixes: tuple[str, ...]) -> frozenset[tuple[str, str]]:
