@@ -4,14 +4,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_ARGUMENTS ?=
+# What to test: make test TESTS=tests/hub
+TESTS ?=
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test check bench clean
+.PHONY: demo test stress check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadscope
+	$(PYTEST) --durations=20 $(TESTS)
+
+stress: $(VENV)/.installed
+	$(PYTEST) --durations=20 -m stress $(TESTS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -157,7 +157,6 @@ def test_interrupting_ends_at_once_and_says_that_nothing_is_lost(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs inherit it ignored
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("*/*/*/worker.log")) and time.monotonic() < deadline:

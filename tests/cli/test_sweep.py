@@ -165,7 +165,6 @@ def test_an_interrupted_sweep_says_what_is_done_and_goes_on(place):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while not list(place.glob("cut/sweeps/*.json")) and time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from benchmarks.sweep.make_suite import make
+from benchmarks.sweep.make_suite import make, write_suites
+from helpers import built, forks
 from helpers.builders import bert, model_index, save, sentences, write_parquet, write_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +40,22 @@ class Suite:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
+    def of_known_truth(cls, folder: Path, names: Sequence[str] | None = None) -> "Suite":
+        """The models of known truth that bear those names, or all."""
+        whole = built.shared(make)
+        models = json.loads((whole / "truth.json").read_text())["models"]
+        chosen = {name: models[name] for name in names or models}
+        shutil.copytree(whole / "tasks", folder / "tasks")
+        for name in chosen:
+            shutil.copytree(whole / "models" / name, folder / "models" / name)
+        (folder / "truth.json").write_text(json.dumps({"models": chosen}))
+        write_suites(folder, chosen)
+        return cls(folder)
+
+    @classmethod
     def with_a_long_task(cls, folder: Path, names: Sequence[str]) -> "Suite":
         """Those models of known truth, and one that is at work for some seconds."""
-        make(folder, list(names))
+        suite = cls.of_known_truth(folder, names)
         texts = sentences(COUNT)
         model, _ = bert(folder / "models" / LONG, texts, ["no", "yes"], hidden=256, layers=4)
         for module in model.modules():
@@ -52,7 +67,7 @@ class Suite:
         file = write_parquet(folder / "long.parquet", {"text": texts, "label": [i % 2 for i in range(COUNT)]})
         named = f"labels: ['no', 'yes']\nrows: {{validation: {COUNT}}}\n"
         write_task(folder / "tasks", LONG, file, columns="{text: text, label: label}", more=named)
-        return cls(folder)
+        return suite
 
     def words(self, name: str, results: Path, *more: str) -> list[str]:
         """The command that sweeps one of its suites."""
@@ -71,7 +86,6 @@ class Suite:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_interruptions,
         )
         return Begun(process, results)
 
@@ -191,11 +205,6 @@ def assert_rows_stand_once(results: Path, task: str, count: int, model: str = "*
     assert times == Counter(range(count))
 
 
-def heed_interruptions() -> None:
-    """To be done by a process before it begins: whatever a script has started in the background ignores SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def send(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process, which may be gone."""
     with suppress(ProcessLookupError):
@@ -223,13 +232,14 @@ def wait_until(condition: Any, seconds: float = 60.0) -> None:
 
 
 def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, without the server that forks them (helpers/forks.py)."""
     found = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             found += [int(child) for child in file.read_text().split()]
         except OSError:
             continue
-    return found
+    return [child for child in found if not forks.is_server(child)]
 
 
 def state(pid: int) -> str:

@@ -1,11 +1,9 @@
 """Sweeps that are disturbed: nothing is lost, nothing counted twice, and the table is the undisturbed one."""
 
 import json
-import os
 import random
 import signal
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from sweeping.sweeping import (
     assert_rows_stand_once,
     assert_whole,
     predictions,
+    send,
     wait_until,
 )
 
@@ -48,18 +47,20 @@ def test_workers_that_are_killed_at_random_moments(suite, undisturbed, tmp_path)
     chance = random.Random(time.time_ns())
     sweep = suite.begin("known", tmp_path, *CALM, "sweep.retries=10")
 
-    def kill_one_of(victims: Sequence[int]) -> None:
-        assert victims, "nobody is there to be killed"
-        os.kill(chance.choice(victims), signal.SIGKILL)
+    def kill_one() -> None:
+        found: list[int] = []
+        wait_until(lambda: found.extend(sweep.workers) or found or sweep.is_over)
+        assert found, "nobody is there to be killed"
+        send(chance.choice(found), signal.SIGKILL)
 
     wait_until(lambda: sweep.workers or sweep.is_over)
     time.sleep(chance.uniform(0, 2))
-    kill_one_of(sweep.workers)
+    kill_one()
     wait_until(lambda: any((tmp_path / "sweeps").glob("*.json")) or sweep.is_over)
     time.sleep(chance.uniform(0, 0.3))
-    kill_one_of(sweep.workers)
+    kill_one()
     with sweep.held_at_work() as workers:
-        kill_one_of(workers)
+        send(chance.choice(workers), signal.SIGKILL)
     assert_whole(sweep.ended(), undisturbed, tmp_path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeping.sweeping import Ended, Suite, kinds, make, predictions
+from sweeping.sweeping import Ended, Suite, kinds, predictions
 
 pytestmark = pytest.mark.slow
 
@@ -16,9 +16,7 @@ DEADLINE = 0.3
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory) -> Suite:
-    folder = tmp_path_factory.mktemp("truth")
-    make(folder)
-    return Suite(folder)
+    return Suite.of_known_truth(tmp_path_factory.mktemp("truth"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 import sacrebleu
 from engine.kinds.writers import train
+from helpers import built
 from helpers.builders import SHARED, needs_shared, save, sentences
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from checking.kinds.checking import Place, Stated
 from checking.kinds.test_summarization import model_and_words, near, written
@@ -51,18 +53,30 @@ def own(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """150 sentences of Multi30k, and a small model that has learnt some of them by heart: else BLEU would be 0."""
-    place = Place(tmp_path_factory.mktemp("trained"))
-    table = pq.read_table(MULTI30K / "test.parquet").slice(0, 150)
-    english, german = table["en"].to_pylist(), table["de"].to_pylist()
+def captions():
+    """150 sentences of Multi30k, English and German."""
+    return pq.read_table(MULTI30K / "test.parquet").slice(0, 150)
+
+
+def translator(folder):
+    """A small model that has learnt some of the captions by heart: else BLEU would be 0."""
+    english, german = captions()["en"].to_pylist(), captions()["de"].to_pylist()
     model, words = model_and_words(
         [*english, *german], "bart", vocab_size=800, d_model=64, init_std=0.02, forced_eos_token_id=None
     )
     ids = [words(side, truncation=True)["input_ids"] for side in (english, german)]
     train(model, list(zip(*ids, strict=True)), peak=4e-3, steps=250)
-    save(place.model, model, words)
+    save(folder, model, words)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    place = Place(tmp_path_factory.mktemp("trained"))
+    built.copied(place.model, translator)
+    model = AutoModelForSeq2SeqLM.from_pretrained(place.model).eval()
+    words = AutoTokenizer.from_pretrained(place.model)
+    table = captions()
+    english, german = table["en"].to_pylist(), table["de"].to_pylist()
     pq.write_table(table, place.file("data/captions.parquet"))
     place.task(
         "captions",

@@ -1,19 +1,16 @@
 """Summaries and translations against a plain loop of transformers at batch size 1, with tokenisers of every sort."""
 
 import json
-import random
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import sentencepiece
 import torch
-from helpers.builders import SHARED, needs_shared, save, sentences, tokenizer
+from helpers.builders import save, sentences, tokenizer
 from transformers import (
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     M2M100Tokenizer,
     MarianTokenizer,
     MBart50Tokenizer,
@@ -24,8 +21,8 @@ from transformers import (
 
 from engine.driving import drive, examples_of, job_for, task_of
 from engine.job_making import events_of, job_on, predictions_of
-from engine.kinds.writers import train, writer
-from verify.engine.job import Prepared
+from engine.kinds.writers import writer
+from engine.kinds.writing import SPECIAL, SUMMARIZATION, TRANSLATION, equal_but_for_near_ties, plain_loop, prepared
 from verify.engine.kinds.sequence_to_sequence import prepare
 from verify.engine.stub import save_stub
 from verify.errors import BlockedError, DataError, NotComparableError, UsageError
@@ -34,34 +31,6 @@ from verify.store.runs import PROBE, RunFolder
 
 TEXTS = sentences(40, seed=3)
 SUMMARIES = [" ".join(text.split()[:4]) for text in TEXTS]
-SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 3}
-SUMMARIZATION = {"text": "document", "summary": "summary"}
-TRANSLATION = {"source": "source", "target": "target"}
-NEAR_TIE = 1e-4
-
-
-def prepared(task: Any, folder: Any, data: dict[str, Any], **options: Any) -> Prepared:
-    examples = examples_of(task, data)
-    return prepare(job_for(task, folder, **options), examples, np.arange(len(examples)), "cpu")
-
-
-def plain_loop(folder: Any, texts: list[str], words: Any = None, **settings: Any) -> list[str]:
-    """What a script would do: tokenise, generate and decode one text at a time."""
-    model, words = AutoModelForSeq2SeqLM.from_pretrained(folder), words or AutoTokenizer.from_pretrained(folder)
-    written = []
-    for text in texts:
-        inputs = words(text, return_tensors="pt", truncation=settings.get("max_length") is not None, **settings)
-        inputs.pop("token_type_ids", None)
-        written += words.batch_decode(model.generate(**inputs, do_sample=False), skip_special_tokens=True)
-    return written
-
-
-def equal_but_for_near_ties(columns: dict[str, Any], expected: list[str]) -> None:
-    differ = [i for i, text in enumerate(columns["texts"]) if text != expected[i]]
-    assert all(columns["row_margins"][i] < NEAR_TIE for i in differ), [
-        (columns["texts"][i], expected[i]) for i in differ
-    ]
-    assert len(differ) <= len(expected) // 20
 
 
 def saved(folder: Any, kind: str, words: Any, **generation: Any) -> Any:
@@ -350,76 +319,3 @@ def test_memory_bounds_a_batch(tmp_path, words):
         for beams in (1, 4)
     ]
     assert 8192 > budgets[0] == pytest.approx(4 * budgets[1], abs=4)
-
-
-def translated(folder: Any, pairs: list[tuple[str, str]], *, vocabulary: int, steps: int, **sizes: Any) -> Any:
-    """A model trained to translate, saved with its tokeniser."""
-    words = tokenizer([text for pair in pairs for text in pair], vocab_size=vocabulary, max_length=64)
-    sizes |= {f"{side}_ffn_dim": 4 * sizes["d_model"] for side in ("encoder", "decoder")}
-    model = writer("marian", len(words), init_std=0.1, forced_eos_token_id=None, dropout=0.0, **sizes, **SPECIAL)
-    ids = [tuple(words(text, truncation=True)["input_ids"] for text in pair) for pair in pairs]
-    train(model, [(source, target[1:]) for source, target in ids], peak=4e-3, steps=steps)
-    model.generation_config.update(max_length=48)
-    save(folder, model, words)
-    return folder
-
-
-DICTIONARY = {
-    "a": "ein",
-    "the": "der",
-    "film": "film",
-    "plot": "plan",
-    "actor": "spieler",
-    "scene": "bild",
-    "joy": "freude",
-    "bore": "weile",
-    "wit": "witz",
-    "dull": "fad",
-    "sharp": "scharf",
-    "slow": "lahm",
-    "never": "nie",
-}
-
-
-@pytest.fixture(scope="module")
-def translator(tmp_path_factory):
-    """A model that has learnt to translate word by word, sentences of up to twelve words."""
-    chance, pairs, sizes = random.Random(0), [], {"d_model": 64, "encoder_layers": 1, "decoder_layers": 1}
-    for _ in range(4000):
-        source = chance.choices(list(DICTIONARY), k=min(12, max(1, int(chance.lognormvariate(1.7, 0.7)))))
-        pairs.append((" ".join(source), " ".join(DICTIONARY[word] for word in source)))
-    return translated(tmp_path_factory.mktemp("dictionary"), pairs, vocabulary=200, steps=500, **sizes)
-
-
-@pytest.mark.parametrize("beams", [1, 3])
-def test_a_trained_translator_is_that_of_a_plain_loop(translator, beams):
-    texts = [text for text in sentences(120, seed=99) if len(text.split()) <= 12]
-    targets = [" ".join(DICTIONARY[word] for word in text.split()) for text in texts]
-    task = task_of("translation", TRANSLATION, num_beams=beams)
-    columns = drive(prepared(task, translator, {"source": texts, "target": targets}), len(texts), 24)
-    model, words = AutoModelForSeq2SeqLM.from_pretrained(translator), AutoTokenizer.from_pretrained(translator)
-    expected = []
-    for text in texts:
-        ids = words(text, return_tensors="pt", truncation=True)["input_ids"]
-        expected += words.batch_decode(model.generate(ids, num_beams=beams), skip_special_tokens=True)
-    equal_but_for_near_ties(columns, expected)
-    assert len({len(text.split()) for text in columns["texts"]}) >= 6
-    assert np.mean([text == target for text, target in zip(columns["texts"], targets, strict=True)]) > 0.5
-
-
-@needs_shared
-@pytest.mark.slow
-def test_a_translator_of_real_sentences_is_that_of_a_plain_loop(tmp_path):
-    table = {
-        split: pq.read_table(SHARED / "data" / "multi30k" / "default" / f"{split}.parquet").to_pydict()
-        for split in ("train", "test")
-    }
-    pairs = list(zip(table["train"]["de"], table["train"]["en"], strict=True))
-    translated(tmp_path, pairs, vocabulary=3000, steps=340, d_model=128)
-    data = {"source": table["test"]["de"][:200], "target": table["test"]["en"][:200]}
-    made = prepared(task_of("translation", TRANSLATION), tmp_path, data)
-    columns = drive(made, 200, 64)
-    expected = plain_loop(tmp_path, data["source"], max_length=64)
-    equal_but_for_near_ties(columns, expected)
-    assert len({len(text) for text in columns["texts"]}) > 10
-    assert columns["references"] == [[text] for text in data["target"]]

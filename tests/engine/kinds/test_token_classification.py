@@ -1,20 +1,14 @@
 """Taggers against a plain transformers loop at batch size 1, word by word."""
 
 import json
-import random
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers.builders import SHARED, needs_shared, save, sentences, tokenizer
+from helpers.builders import save, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
-    BertConfig,
-    BertForTokenClassification,
     ByT5Tokenizer,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -24,97 +18,25 @@ from transformers import (
     T5ForTokenClassification,
 )
 
-from engine.driving import drive, examples_of, job_for, state_in_tokenizer_config, task_of
+from engine.driving import drive, examples_of, state_in_tokenizer_config, task_of
+from engine.kinds.tagging import (
+    COLUMNS,
+    IDS,
+    KIND,
+    TAGS,
+    WORDS,
+    bert,
+    byte_level,
+    check,
+    model_sizes,
+    plain_loop,
+    prepared_of,
+)
 from verify.engine.inputs.text import load_tokenizer
 from verify.engine.inputs.words import encode_words
-from verify.engine.kinds.token_classification import prepare
 from verify.engine.stub import save_stub
 from verify.errors import DataError, NotComparableError, UsageError
-from verify.metrics.families.sequence import metrics
 from verify.store.predictions import TagPredictions
-
-KIND = "token-classification"
-COLUMNS = {"tokens": "words", "tags": "tags"}
-TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
-WORDS = [text.split() for text in sentences(60)]
-NEAR = 4e-5  # what the order of additions in float32 may change here
-IDS = [[(len(word) + place) % len(TAGS) for place, word in enumerate(words)] for words in WORDS]
-
-
-def model_sizes(labels, **options):
-    return {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "initializer_range": 0.3,
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: i for i, label in enumerate(labels)},
-        **options,
-    }
-
-
-def bert(folder: Path, texts, labels=TAGS, max_length=128, **options):
-    torch.manual_seed(0)
-    words = tokenizer(texts, max_length=max_length)
-    config = BertConfig(vocab_size=len(words), max_position_embeddings=max_length, **model_sizes(labels, **options))
-    model = BertForTokenClassification(config).eval()
-    save(folder, model, words)
-    return model, words
-
-
-def byte_level(texts):
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    core.train_from_iterator(texts, trainer)
-    core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return core
-
-
-def pooled(rows, subword):
-    if subword == "mean":
-        return rows.mean(dim=0)
-    return rows.max(dim=0).values if subword == "max" else rows[0 if subword == "first" else -1]
-
-
-def plain_loop(model, words, sentences_of_words, subword="first", **options):
-    """For each sentence the numbers of the words that the model saw, and their logits, one sentence at a time."""
-    found = []
-    for sentence in sentences_of_words:
-        encoding = words(sentence, is_split_into_words=True, truncation=True, return_tensors="pt", **options)
-        with torch.inference_mode():
-            logits = model(**encoding).logits[0]
-        places = {}
-        for place, word in enumerate(encoding.word_ids(0)):
-            if word is not None:
-                places.setdefault(word, []).append(place)
-        found.append({word: pooled(logits[at], subword).numpy() for word, at in places.items()})
-    return found
-
-
-def prepared_of(folder, data, *, task=None, labels=None, rows=None, examples=None, **options):
-    task = task or task_of(KIND, COLUMNS)
-    examples = examples or examples_of(task, data, labels)
-    rows = np.arange(len(examples)) if rows is None else np.array(rows)
-    return prepare(job_for(task, folder, **options), examples, rows, "cpu")
-
-
-def check(columns, expected, names, references):
-    """Tags, margins and references of every word in ``expected``, and of no other."""
-    for tags, reference, margins, seen, own in zip(
-        columns["tags"], columns["reference"], columns["word_margins"], expected, references, strict=True
-    ):
-        for tag, logits in zip(tags, seen.values(), strict=True):
-            assert tag in {names[i] for i in np.flatnonzero(logits > logits.max() - NEAR)}
-        assert reference == [own[word] for word in seen]
-        top = [np.sort(logits)[-2:] for logits in seen.values()]
-        np.testing.assert_allclose(margins, [high - low for low, high in top], atol=NEAR)
 
 
 @pytest.mark.parametrize("subword", ["first", "last", "mean", "max"])
@@ -341,81 +263,6 @@ def test_every_word_is_kept_cut_or_silent(sequences, limit):
             ids = found.encoded.flat["input_ids"][starts[unit] : starts[unit + 1]][own == number].tolist()
             whole = words(sequences[unit][word], add_special_tokens=False)["input_ids"]
             assert ids == whole[: len(ids)]
-
-
-def train_tagger(folder: Path, rows, labels):
-    """A small BERT trained on real tweets for three epochs."""
-    torch.manual_seed(0)
-    words = tokenizer([" ".join(tokens) for tokens in rows["tokens"]], vocab_size=4000)
-    sizes = model_sizes(labels, hidden_size=64, num_hidden_layers=1, intermediate_size=128, initializer_range=0.05)
-    model = BertForTokenClassification(BertConfig(vocab_size=len(words), max_position_embeddings=128, **sizes))
-    encoding = words(rows["tokens"], is_split_into_words=True, truncation=True)
-    targets = []
-    for i, tags in enumerate(rows["ner_tags"]):
-        numbers, before = encoding.word_ids(i), [None, *encoding.word_ids(i)]
-        targets.append([-100 if w is None or w == b else tags[w] for w, b in zip(numbers, before, strict=False)])
-    order, chance = sorted(range(len(targets)), key=lambda i: len(targets[i])), random.Random(0)
-    batches = [order[i : i + 32] for i in range(0, len(order), 32)]
-    batches = [batch for _ in range(3) for batch in chance.sample(batches, len(batches))]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / 30, 1 - step / len(batches)))
-    for batch in batches:
-        inputs = words.pad({"input_ids": [encoding["input_ids"][i] for i in batch]}, return_tensors="pt")
-        width = inputs["input_ids"].shape[1]
-        wanted = torch.tensor([targets[i] + [-100] * (width - len(targets[i])) for i in batch])
-        model(**inputs, labels=wanted).loss.backward()
-        optimizer.step()
-        rate.step()
-        optimizer.zero_grad()
-    save(folder, model.eval(), words)
-    return model, words
-
-
-@needs_shared
-def test_real_entities_of_a_trained_tagger_score_as_seqeval_says(tmp_path):
-    import datasets
-    from seqeval.metrics import f1_score
-
-    folder = SHARED / "data" / "broad_twitter_corpus" / "default"
-    read = {name: datasets.Dataset.from_parquet(str(folder / f"{name}.parquet")) for name in ("train", "validation")}
-    labels = tuple(read["train"].features["ner_tags"].feature.names)
-    model, words = train_tagger(tmp_path, read["train"].select(range(3138, 5338))[:], labels)
-    table = read["validation"].select(range(300))
-    task = task_of(KIND, {"tokens": "tokens", "tags": "ner_tags"})
-    prepared = prepared_of(tmp_path, None, task=task, examples=examples_of(task, table, labels))
-    expected = plain_loop(model, words, table["tokens"])
-    names = [[labels[tag] for tag in row] for row in table["ner_tags"]]
-    columns = drive(prepared, 300, 32)
-    check(columns, expected, labels, names)
-    score = metrics(TagPredictions(np.arange(300), **columns, scheme=prepared.info["scheme"]))["f1"].score("f1")
-    tags = [[labels[logits.argmax()] for logits in seen.values()] for seen in expected]
-    seen_names = [[own[word] for word in seen] for own, seen in zip(names, expected, strict=True)]
-    assert score.value == pytest.approx(f1_score(seen_names, tags), abs=1e-9)
-    assert score.value > 0.1, "the tagger has learnt something"
-    assert prepared.info["scheme"] == "IOB2"
-
-
-@needs_shared
-def test_real_parts_of_speech_are_those_of_a_plain_loop(tmp_path):
-    import datasets
-
-    file = SHARED / "data" / "universal_dependencies" / "en_ewt" / "test.parquet"
-    table = datasets.Dataset.from_parquet(str(file)).select(range(500))
-    labels = tuple(table.features["upos"].feature.names)
-    known = [label for label in labels if label != "_"]
-    model, words = bert(tmp_path, table["text"], known, max_length=48)
-    task = task_of(KIND, {"tokens": "tokens", "tags": "upos"})
-    examples = examples_of(task, table, labels)
-    prepared = prepared_of(tmp_path, None, task=task, examples=examples)
-    columns = drive(prepared, 500, 32)
-    check(
-        columns, plain_loop(model, words, table["tokens"]), known, [[labels[t] for t in row] for row in table["upos"]]
-    )
-    assert prepared.info["scheme"] == "none"
-    assert "the model has no class for _" in prepared.info["label_alignment"]
-    by_name = replace(task, columns={"tokens": "tokens", "tags": "xpos"})
-    with pytest.raises(NotComparableError, match="The model has 17 classes"):
-        prepared_of(tmp_path, None, task=by_name, examples=examples_of(by_name, table))
 
 
 @pytest.mark.parametrize("labels", [TAGS, None])

@@ -16,6 +16,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from benchmarks.engine import kills
+from helpers import forks
 from helpers.builders import bert, save, sentences
 from sweeping.sweeping import children_of, is_running, wait_until
 
@@ -96,7 +98,7 @@ def kept(job) -> int:
 def test_a_worker_that_is_killed_again_and_again_ends_with_the_same_rows(place, undisturbed):
     whole, seconds = undisturbed
     job, chance = slow_job(place, run="killed"), random.Random(5)
-    kills = 0
+    count = 0
     for after in (None, *(chance.uniform(0.1, 0.9) * seconds / 2 for _ in range(3))):
         before, watch = kept(job), Watch(after)
         worker = Worker([job])
@@ -106,12 +108,12 @@ def test_a_worker_that_is_killed_again_and_again_ends_with_the_same_rows(place, 
         (failure,) = worker.follow(watch).values()
         if failure is None:
             break
-        kills += 1
+        count += 1
         assert isinstance(failure, EngineError)
         assert "SIGKILL" in str(failure)
         slack = 2 * SHARD_SECONDS + 0.5  # the last shard, and a machine that does other things
         assert kept(job) - before >= watch.done_by(watch.killed - slack), "what is older than a shard is kept"
-    assert kills >= 2
+    assert count >= 2
     before = kept(job)
     events = []
     assert Worker([job]).follow(events.append) == {0: None}
@@ -172,6 +174,7 @@ def nothing(pids):
     pass
 
 
+@pytest.mark.real_start  # processes that watch are told from others by their command lines
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in /proc")
 @pytest.mark.parametrize(
     ("number", "before", "processes", "code"),
@@ -241,19 +244,13 @@ def test_rows_that_two_workers_stored_at_the_same_time_count_once(place, undistu
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments(tmp_path):
-    """The small form of the script; without arguments it spends 50 kills."""
-    figures = tmp_path / "figures.json"
-    script = ROOT / "scripts" / "benchmarks" / "engine" / "kills.py"
-    run = subprocess.run(
-        [sys.executable, str(script), "--kills", "4", "--examples", "3000", "--json", str(figures)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+@pytest.mark.parametrize(("number", "examples"), [(3, 1500), pytest.param(50, 15_000, marks=pytest.mark.stress)])
+def test_kills_at_random_moments(tmp_path, monkeypatch, number, examples):
+    """The script in a small form, with a kill of each sort, and in its own."""
+    figures, descendants = tmp_path / "figures.json", kills.descendants
+    monkeypatch.setattr(kills, "descendants", lambda pid: [one for one in descendants(pid) if not forks.is_server(one)])
+    monkeypatch.setattr(sys, "argv", ["kills", f"--kills={number}", f"--examples={examples}", f"--json={figures}"])
+    assert kills.main() == 0
     found = json.loads(figures.read_text())
-    assert (found["kills"], found["equal"]) == (4, True)
+    assert (found["kills"], found["equal"]) == (number, True)
     assert found["lost at a kill, most s"] < 2 * SHARD_SECONDS + 2

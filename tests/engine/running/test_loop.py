@@ -1,37 +1,17 @@
 """The loop by itself, on units whose outputs are known, with a clock that the tests turn."""
 
 import math
-from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.driving import job_for, task_of
-from verify.engine.job import Prepared
+from engine.running.loop_work import Clock, Work, over, shards, stored
 from verify.engine.running import loop as loop_module
 from verify.engine.running.loop import SHARD_ROWS, SHARD_SECONDS, SHARD_SHARE, Loop
 from verify.errors import EngineError, StoreError
-from verify.store.predictions import Family
 from verify.store.runs import PREDICTIONS, RunFolder
-
-TASK = task_of("perplexity", {"text": "text"})
-MODEL = torch.nn.Identity()
-CPU_IS_FULL = (
-    "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
-    "68719476736 bytes. Error code 12 (Cannot allocate memory)"
-)
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -40,81 +20,6 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(loop_module, "time", clock)
     return clock
-
-
-@dataclass
-class Work:
-    """Examples of some units each. The output of a unit is its number; an example's column is the sum of them."""
-
-    units_of: list[int]
-    lengths: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        self.owner = np.repeat(np.arange(len(self.units_of)), self.units_of)
-        self.batches: list[list[int]] = []
-        if self.lengths is None:
-            self.lengths = np.random.default_rng(0).integers(1, 40, len(self.owner))
-
-    def collate(self, units):
-        assert len(set(units)) == len(units)
-        return {"unit": torch.tensor(units, dtype=torch.int64), "kept": list(units)}
-
-    def forward(self, model, inputs):
-        self.batches.append(inputs["unit"].tolist())
-        return [int(unit) for unit in inputs["unit"]]
-
-    def rows(self, positions, outputs):
-        counts = np.array([len(units) for units in outputs], dtype=np.int64)
-        assert counts.tolist() == [self.units_of[position] for position in positions]
-        sums = np.array([sum(units) for units in outputs], dtype=np.float64)
-        return {"nll": sums, "tokens": counts, "words": counts, "bytes": counts, "hits": counts}
-
-    def prepared(self, token_budget: int = 200) -> Prepared:
-        one_each = all(count == 1 for count in self.units_of)
-        return Prepared(
-            family=Family.LIKELIHOOD,
-            model=MODEL,
-            lengths=self.lengths,
-            collate=lambda units: self.collate(units),
-            rows=self.rows,
-            token_budget=token_budget,
-            settings={},
-            owner=None if one_each else self.owner,
-            forward=lambda model, inputs: self.forward(model, inputs),
-        )
-
-    def loop(self, folder, *, rank: int = 0, world: int = 1, token_budget: int = 200, **options) -> Loop:
-        """A loop over the examples in reverse order of their numbers, which are odd: 2i + 1."""
-        accelerator = SimpleNamespace(
-            process_index=rank, num_processes=world, device=torch.device("cpu"), wait_for_everyone=lambda: None
-        )
-        rows = 2 * np.arange(len(self.units_of))[::-1] + 1
-        job = job_for(TASK, folder, **options)
-        store = RunFolder(folder)
-        store.write_info({"family": "likelihood", "unit": "document"})
-        return Loop(job, self.prepared(token_budget), store, rows, accelerator)
-
-    def expected(self) -> dict[int, float]:
-        sums = np.zeros(len(self.units_of))
-        np.add.at(sums, self.owner, np.arange(len(self.owner)))
-        count = len(self.units_of)
-        return {2 * (count - 1 - position) + 1: float(total) for position, total in enumerate(sums)}
-
-
-def over(loop: Loop, examples=None, batch_size=None) -> tuple[bool, list[dict]]:
-    events = []
-    examples = loop.rows if examples is None else np.asarray(examples)
-    finished = loop.over(examples, PREDICTIONS, events.append, model=MODEL, batch_size=batch_size)
-    return finished, events
-
-
-def stored(folder) -> dict[int, float]:
-    found = RunFolder(folder).predictions(PREDICTIONS)
-    return {} if found is None else dict(zip(found.example.tolist(), found.nll.tolist(), strict=True))
-
-
-def shards(folder) -> list:
-    return sorted((folder / PREDICTIONS).glob("*.parquet"))
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -255,65 +160,6 @@ def test_many_rows_are_written_before_the_time_is_over(tmp_path, clock):
     work = Work([1] * (2 * SHARD_ROWS + 10), lengths=np.ones(2 * SHARD_ROWS + 10, dtype=np.int64))
     over(work.loop(tmp_path), batch_size=512)
     assert len(shards(tmp_path)) == 3
-
-
-OUT_OF_MEMORY = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-    RuntimeError(CPU_IS_FULL),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    MemoryError(),
-]
-
-
-@pytest.mark.parametrize("where", ["collate", "forward"])
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "cpu", "cublas", "python"])
-def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_cut_in_time(tmp_path, error, where):
-    work = Work([2] * 30, lengths=np.full(60, 10))
-    failures, original = [], getattr(work, where)
-
-    def limited(*arguments):
-        units = arguments[0] if where == "collate" else arguments[1]["kept"]
-        if len(units) > 3:
-            failures.append(len(units))
-            raise error
-        return original(*arguments)
-
-    setattr(work, where, limited)
-    finished, _ = over(work.loop(tmp_path), batch_size=12)
-    assert finished
-    assert stored(tmp_path) == work.expected()
-    assert max(map(len, work.batches)) == 3
-    ahead = 0 if where == "forward" else 5  # batches made in advance fail before it is known what fits
-    assert failures.count(12) <= 1 + ahead
-    assert failures.count(6) == 1
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path):
-    work = Work([1] * 8)
-
-    def broken(model, inputs):
-        raise RuntimeError("The size of tensor a (9) must match the size of tensor b (8)")
-
-    work.forward = broken
-    with pytest.raises(RuntimeError, match="tensor a"):
-        over(work.loop(tmp_path))
-
-
-@pytest.mark.parametrize("where", ["collate", "forward"])
-def test_one_example_alone_that_does_not_fit_says_what_helps(tmp_path, where):
-    work = Work([1] * 9, lengths=np.full(9, 10))
-    original = getattr(work, where)
-
-    def limited(*arguments):
-        units = arguments[0] if where == "collate" else arguments[1]["kept"]
-        if 8 in units:
-            raise RuntimeError(CPU_IS_FULL)
-        return original(*arguments)
-
-    setattr(work, where, limited)
-    with pytest.raises(EngineError, match=r"One example alone .* cpu.*engine\.device_map=auto.*override\.max_length"):
-        over(work.loop(tmp_path), batch_size=3)
-    assert len(stored(tmp_path)) == 6
 
 
 def estimates(events) -> list[dict]:

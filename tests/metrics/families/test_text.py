@@ -219,7 +219,7 @@ def test_settings_that_do_not_exist_are_refused(measure, setting, says):
 
 
 def test_importing_the_metrics_loads_no_library():
-    heavy = ["torch", "transformers", "scipy", "sacrebleu", "rouge_score", "nltk", "jiwer", "evaluate"]
+    heavy = {"torch", "transformers", "scipy", "sacrebleu", "rouge_score", "nltk", "jiwer", "evaluate"}
     modules = "text, speech, language, embedding"
     code = (
         f"import sys; from verify.metrics.families import {modules}; sys.exit(any(m in sys.modules for m in {heavy}))"

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeping.sweeping import children_of, heed_interruptions, wait_until
+from sweeping.sweeping import children_of, wait_until
 
 RAY = Path(sys.executable).with_name("ray")
 SMALL = ["--num-cpus=1", "--object-store-memory=80000000", "--disable-usage-stats"]
@@ -83,7 +83,6 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
-                preexec_fn=heed_interruptions,
             )
         node = Node(process, log)
         wait_until(lambda: "Ray runtime started" in node.said or process.poll() is not None, START)

@@ -14,7 +14,6 @@ from helpers import loopback_hub
 from helpers.builders import model_index
 from safetensors.numpy import save_file
 
-from sweeping.sweeping import heed_interruptions
 from verify.configuration.compose import compose_config
 from verify.errors import UsageError
 from verify.store.files import write_sealed
@@ -306,7 +305,6 @@ def test_an_interruption_ends_a_plan_whose_look_ups_stall(monkeypatch, tmp_path,
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=heed_interruptions,
         )
         try:
             assert stalled.wait(60)

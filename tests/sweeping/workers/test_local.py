@@ -129,10 +129,10 @@ def test_a_worker_that_is_killed_in_a_cell_is_replaced_and_the_cell_goes_on(plac
 
 @pytest.mark.slow
 def test_a_worker_that_is_frozen_past_its_deadline_is_ended(place):
-    watch, config = Watch(freeze), place.config("frozen", "sweep.workers=1", "sweep.deadline=0.5")
+    watch, config = Watch(freeze), place.config("frozen", "sweep.workers=1", "sweep.deadline=0.3")
     (found,) = swept(place, ["large"], config, watch)
     (death,) = watch.deaths()
-    assert "no sign of progress for 0.5 minutes" in death.message
+    assert "no sign of progress for 0.3 minutes" in death.message
     assert found.settled
     assert_rows_stand_once(place.folder / "frozen", "long", LONG_COUNT)
 

@@ -259,7 +259,7 @@ def test_a_worker_that_waits_for_another_run_outlives_its_deadline(place):
     impatient = place.config("waiting", "sweep.workers=1", "sweep.deadline=0.15")
     lock = FileLock(run / ".lock", thread_local=False)
     lock.acquire()
-    released = threading.Timer(20, lock.release)
+    released = threading.Timer(12, lock.release)
 
     def follow(report):
         reports.append(report)
