@@ -11,7 +11,7 @@ from sweeping.sweeping import children_of, wait_until
 
 from helpers import forks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
 
