@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import forks
 from sweeping.sweeping import children_of, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
+from helpers import forks
+
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
 
