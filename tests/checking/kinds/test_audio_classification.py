@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import soxr
 import torch
-from engine.kinds.recordings import RATE, tone
 from engine.kinds.test_audio_classification import wav2vec2
 from helpers.builders import SHARED, needs_shared
+from helpers.recordings import RATE, tone
 from sklearn import metrics
 
 from checking.kinds.checking import Place, Stated

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import soxr
-from engine.kinds.recordings import RATE, tone, wav2vec2_ctc, whisper
 from engine.kinds.test_speech_recognition import plain_ctc, plain_whisper
 from helpers.builders import SHARED, needs_shared
+from helpers.recordings import RATE, tone, wav2vec2_ctc, whisper
 
 from checking.kinds.checking import Place, Stated
 

@@ -5,9 +5,9 @@ import math
 
 import pyarrow.parquet as pq
 import pytest
-from engine.kinds.language_models import byte_pairs, gpt2, masked_bert
 from engine.kinds.test_perplexity import CONTEXT, documented, last_word, pseudo
 from helpers.builders import SHARED, needs_shared, save, sentences, tokenizer
+from helpers.language_models import byte_pairs, gpt2, masked_bert
 
 from checking.kinds.checking import Place, Stated
 

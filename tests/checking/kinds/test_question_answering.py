@@ -8,7 +8,7 @@ import string
 
 import pyarrow.parquet as pq
 import pytest
-from engine.kinds.test_question_answering import bert, plain_answer, plain_windows
+from helpers.answering import bert, plain_answer, plain_windows
 from helpers.builders import SHARED, needs_shared, sentences
 
 from checking.kinds.checking import Place, Stated

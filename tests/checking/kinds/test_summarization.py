@@ -4,8 +4,8 @@ import csv
 
 import pytest
 import torch
-from engine.kinds.writers import writer
 from helpers.builders import save, sentences, tokenizer
+from helpers.writers import writer
 from rouge_score.rouge_scorer import RougeScorer
 from tokenizers import decoders
 

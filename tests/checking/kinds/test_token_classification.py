@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import seqeval.metrics
 import seqeval.scheme
-from engine.kinds.test_token_classification import bert, plain_loop
 from helpers.builders import SHARED, needs_shared, sentences
+from helpers.tagging import bert, plain_loop
 from sklearn import metrics
 
 from checking.kinds.checking import Place, Stated

@@ -5,9 +5,9 @@ import json
 import pyarrow.parquet as pq
 import pytest
 import sacrebleu
-from engine.kinds.writers import train
 from helpers import built
 from helpers.builders import SHARED, needs_shared, save, sentences
+from helpers.writers import train
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from checking.kinds.checking import Place, Stated

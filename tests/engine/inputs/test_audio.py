@@ -12,11 +12,11 @@ import pytest
 import soundfile
 import soxr
 from helpers.builders import SHARED, needs_shared
+from helpers.recordings import encoded, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.driving import examples_of, task_of
-from engine.kinds.recordings import encoded, tone
 from verify.engine.inputs.audio import Recordings, decode, duration
 from verify.errors import DataError, EngineError
 from verify.tasks.audio import storable_audio, undecoded

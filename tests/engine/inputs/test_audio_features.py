@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from helpers.recordings import RATE, scatter_biases, structs, tone, wav2vec2_sizes
 
 from engine.driving import examples_of, task_of
-from engine.kinds.recordings import RATE, scatter_biases, structs, tone, wav2vec2_sizes
 from verify.engine.inputs.audio import Recordings
 from verify.engine.inputs.audio_features import collator, frames, over_groups, pads_exactly
 from verify.engine.job import logits_of

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from helpers.builders import sentences, tokenizer
+from helpers.language_models import byte_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kinds.language_models import byte_pairs
 from verify.engine.inputs.windows import Window, last_window, sliding, tokenise
 from verify.errors import EngineError
 

@@ -7,6 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.answering import (
+    COLUMNS,
+    KIND,
+    SIZES,
+    bert,
+    check,
+    plain_answer,
+)
 from helpers.builders import SHARED, needs_shared, save, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,14 +24,6 @@ from transformers import (
 )
 
 from engine.driving import drive, examples_of, job_for, task_of
-from engine.kinds.answering import (
-    COLUMNS,
-    KIND,
-    SIZES,
-    bert,
-    check,
-    plain_answer,
-)
 from verify.engine.kinds.answer_spans import Windows, answer, best_spans
 from verify.engine.kinds.question_answering import prepare
 from verify.metrics.families.answers import metrics

@@ -11,6 +11,7 @@ import soundfile
 import soxr
 import torch
 from helpers.builders import SHARED, needs_shared
+from helpers.recordings import RATE, encoded, scatter_biases, structs, tone, wav2vec2_sizes
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
@@ -21,7 +22,6 @@ from transformers import (
 )
 
 from engine.driving import drive, examples_of, job_for, task_of
-from engine.kinds.recordings import RATE, encoded, scatter_biases, structs, tone, wav2vec2_sizes
 from verify.engine.kinds.audio_classification import prepare
 from verify.engine.stub import save_stub
 from verify.errors import BlockedError, DataError, NotComparableError

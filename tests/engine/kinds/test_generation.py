@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.writers import END, PAD, padded, texts_of_ids, writer, written_alone
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from engine.kinds.writers import END, PAD, padded, texts_of_ids, writer, written_alone
 from verify.engine.kinds.generation import configuration_record, generate
 from verify.errors import EngineError
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import transformers
 from helpers.builders import save, sentences, tokenizer
+from helpers.language_models import gpt2, llama, masked_bert
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, BertLMHeadModel
 
 from engine.driving import job_for, task_of
-from engine.kinds.language_models import gpt2, llama, masked_bert
 from verify.engine.kinds.language_model import load_language_model, logits_at, objective_of, token_scores
 from verify.errors import EngineError
 

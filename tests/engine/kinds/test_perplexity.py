@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers.builders import SHARED, needs_shared, save, sentences, tokenizer
+from helpers.language_models import byte_pairs, gpt2, llama, masked_bert
 
 from engine.driving import drive, examples_of, job_for, task_of
-from engine.kinds.language_models import byte_pairs, gpt2, llama, masked_bert
 from verify.engine.kinds.perplexity import prepare
 from verify.engine.stub import save_stub
 from verify.errors import DataError, EngineError, UsageError

@@ -3,18 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.builders import save
-from tokenizers import processors
-from transformers import (
-    ByT5Tokenizer,
-    RobertaConfig,
-    RobertaForQuestionAnswering,
-    T5Config,
-    T5ForQuestionAnswering,
-)
-
-from engine.driving import drive, examples_of, state_in_tokenizer_config, task_of
-from engine.kinds.answering import (
+from helpers.answering import (
     ANSWERS,
     COLUMNS,
     CONTEXTS,
@@ -28,6 +17,17 @@ from engine.kinds.answering import (
     check,
     prepared_of,
 )
+from helpers.builders import save
+from tokenizers import processors
+from transformers import (
+    ByT5Tokenizer,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+    T5Config,
+    T5ForQuestionAnswering,
+)
+
+from engine.driving import drive, examples_of, state_in_tokenizer_config, task_of
 from verify.engine.stub import save_stub
 from verify.errors import DataError, EngineError, NotComparableError, UsageError
 from verify.metrics.families.answers import normalised

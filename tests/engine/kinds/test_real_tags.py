@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.builders import SHARED, needs_shared, save, tokenizer
+from helpers.tagging import KIND, bert, check, model_sizes, plain_loop, prepared_of
 from transformers import (
     BertConfig,
     BertForTokenClassification,
 )
 
 from engine.driving import drive, examples_of, task_of
-from engine.kinds.tagging import KIND, bert, check, model_sizes, plain_loop, prepared_of
 from verify.errors import NotComparableError
 from verify.metrics.families.sequence import metrics
 from verify.store.predictions import TagPredictions

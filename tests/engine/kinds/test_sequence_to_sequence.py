@@ -9,6 +9,8 @@ import pytest
 import sentencepiece
 import torch
 from helpers.builders import save, sentences, tokenizer
+from helpers.writers import writer
+from helpers.writing import SPECIAL, SUMMARIZATION, TRANSLATION, equal_but_for_near_ties, plain_loop, prepared
 from transformers import (
     AutoModelForSeq2SeqLM,
     M2M100Tokenizer,
@@ -21,8 +23,6 @@ from transformers import (
 
 from engine.driving import drive, examples_of, job_for, task_of
 from engine.job_making import events_of, job_on, predictions_of
-from engine.kinds.writers import writer
-from engine.kinds.writing import SPECIAL, SUMMARIZATION, TRANSLATION, equal_but_for_near_ties, plain_loop, prepared
 from verify.engine.kinds.sequence_to_sequence import prepare
 from verify.engine.stub import save_stub
 from verify.errors import BlockedError, DataError, NotComparableError, UsageError

@@ -9,6 +9,17 @@ import soundfile
 import soxr
 import torch
 from helpers.builders import SHARED, needs_shared
+from helpers.recordings import (
+    LETTERS,
+    RATE,
+    letters,
+    scatter_biases,
+    structs,
+    tone,
+    wav2vec2_ctc,
+    wav2vec2_sizes,
+    whisper,
+)
 from safetensors.torch import save_file
 from transformers import (
     BertConfig,
@@ -22,17 +33,6 @@ from transformers import (
 )
 
 from engine.driving import drive, examples_of, job_for, task_of
-from engine.kinds.recordings import (
-    LETTERS,
-    RATE,
-    letters,
-    scatter_biases,
-    structs,
-    tone,
-    wav2vec2_ctc,
-    wav2vec2_sizes,
-    whisper,
-)
 from verify.engine.kinds.speech_recognition import prepare
 from verify.engine.stub import save_stub
 from verify.errors import BlockedError, DataError, EngineError, NotComparableError

@@ -6,6 +6,19 @@ import numpy as np
 import pytest
 import torch
 from helpers.builders import save, tokenizer
+from helpers.tagging import (
+    COLUMNS,
+    IDS,
+    KIND,
+    TAGS,
+    WORDS,
+    bert,
+    byte_level,
+    check,
+    model_sizes,
+    plain_loop,
+    prepared_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
@@ -19,19 +32,6 @@ from transformers import (
 )
 
 from engine.driving import drive, examples_of, state_in_tokenizer_config, task_of
-from engine.kinds.tagging import (
-    COLUMNS,
-    IDS,
-    KIND,
-    TAGS,
-    WORDS,
-    bert,
-    byte_level,
-    check,
-    model_sizes,
-    plain_loop,
-    prepared_of,
-)
 from verify.engine.inputs.text import load_tokenizer
 from verify.engine.inputs.words import encode_words
 from verify.engine.stub import save_stub

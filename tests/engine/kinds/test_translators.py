@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import built
 from helpers.builders import SHARED, needs_shared, save, sentences, tokenizer
+from helpers.writers import train, writer
+from helpers.writing import SPECIAL, TRANSLATION, equal_but_for_near_ties, plain_loop, prepared
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from engine.driving import drive, task_of
-from engine.kinds.writers import train, writer
-from engine.kinds.writing import SPECIAL, TRANSLATION, equal_but_for_near_ties, plain_loop, prepared
 
 DICTIONARY = {
     "a": "ein",

@@ -77,7 +77,7 @@ def check(request, hub, tmp_path_factory):
         reference = f"Org/{name}" if request.param == "hub" else str(hub.root / "models/Org" / name)
         done = subprocess.run(
             [sys.executable, "-m", "verify", "check", reference, "--json", *more],
-            env={**hub.environment(work / "home"), "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**hub.environment(work / "home"), "PYTHONPATH": str(Path(__file__).parents[2])},
             cwd=work,
             capture_output=True,
             text=True,

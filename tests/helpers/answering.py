@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.builders import save, sentences, tokenizer
+from engine.driving import examples_of, job_for, state_in_tokenizer_config, task_of
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
@@ -11,7 +11,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from engine.driving import examples_of, job_for, state_in_tokenizer_config, task_of
+from helpers.builders import save, sentences, tokenizer
 from verify.engine.kinds.question_answering import prepare
 from verify.metrics.families.answers import normalised
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
+from engine.driving import examples_of, job_for
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from engine.driving import examples_of, job_for
 from verify.engine.job import Prepared
 from verify.engine.kinds.sequence_to_sequence import prepare
 

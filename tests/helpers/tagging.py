@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from helpers.builders import save, sentences, tokenizer
+from engine.driving import examples_of, job_for, task_of
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertForTokenClassification,
 )
 
-from engine.driving import examples_of, job_for, task_of
+from helpers.builders import save, sentences, tokenizer
 from verify.engine.kinds.token_classification import prepare
 
 KIND = "token-classification"
