@@ -3,10 +3,8 @@
 import doctest
 import json
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,30 +12,11 @@ from helpers.builders import DEMO
 
 import verify
 from verify.api import functions
-from verify.api.reports import Report
-from verify.configuration.from_python import words_of
 from verify.errors import HubError, StoreError, UsageError
 
 SIX = ("check", "read_claims", "judge", "explain", "sweep", "load_results")
-TASKS = str(DEMO / "tasks")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with the demo's model, in which the functions are called."""
-    folder = tmp_path_factory.mktemp("api")
-    shutil.copytree(DEMO / "digits-vit", folder / "digits-vit")
-    before = Path.cwd()
-    os.chdir(folder)
-    yield folder
-    os.chdir(before)
-
-
-@pytest.fixture(scope="module")
-def report(place):
-    events = []
-    found = verify.check("digits-vit", task_path=[TASKS], progress=events.append, engine={"device": "cpu"})
-    return found, events
+SETTINGS = {"task_path": ["tasks"]}
+ONE = {"model": "digits-vit", "tasks": ["digits"]}
 
 
 def test_all_six_are_callable_before_and_after_a_check(report):
@@ -49,6 +28,7 @@ def test_all_six_are_callable_before_and_after_a_check(report):
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert all(callable(getattr(verify, name)) for name in SIX)
+    assert set(SIX) <= set(dir(verify))
 
 
 def test_importing_costs_nothing_heavy():
@@ -57,28 +37,47 @@ def test_importing_costs_nothing_heavy():
     assert done.stdout.strip() == "1"
 
 
+def test_there_is_nothing_else():
+    with pytest.raises(AttributeError, match="chek"):
+        verify.chek  # noqa: B018 (the name is looked up)
+
+
 def test_a_check_gives_the_verdicts_that_the_command_line_prints(report):
-    found, _ = report
-    assert found.exit_code == 1
-    assert found.holds is False
-    verdicts = {row.claimed: row.kind for row in found.to_frame().itertuples()}
+    assert report.exit_code == 1
+    assert report.holds is False
+    verdicts = {row.claimed: row.kind for row in report.to_frame().itertuples()}
     assert verdicts == json.loads((DEMO / "expected.json").read_text())
-    assert found.to_dict()["schema"] == "verify.check/1"
-    assert "1 overstated" in repr(found)
+    printed = subprocess.run(
+        [sys.executable, "-m", "verify", "check", "digits-vit", "task_path=[tasks]", "--json"],
+        env={**os.environ, "PYTHONPATH": str(DEMO.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.to_dict()["verdicts"] == json.loads(printed.stdout)["verdicts"]
+    assert report.exit_code == printed.returncode
 
 
-def test_a_check_prints_nothing_and_leaves_the_import_path(place, report, capfd):
-    path, environment = list(sys.path), dict(os.environ)
-    verify.check("digits-vit", task_path=[TASKS])
-    assert capfd.readouterr() == ("", "")
-    assert sys.path == path
-    assert dict(os.environ) == environment
+def test_progress_receives_the_events_of_each_cell(checked):
+    about = {(event["model"], event["task"], event["split"]) for event in checked.events}
+    assert about == {("digits-vit", "digits", "test")}
+    assert {"stage", "block", "end"} <= {event["event"] for event in checked.events}
 
 
-def test_progress_receives_the_events_of_each_cell(report):
-    _, events = report
-    assert {(event["model"], event["task"], event["split"]) for event in events} == {("digits-vit", "digits", "test")}
-    assert {"stage", "block", "end"} <= {event["event"] for event in events}
+def test_tasks_are_named_alone_or_in_any_list(report):
+    for tasks in ("digits", ["digits"], iter(("digits",))):
+        found = verify.check("digits-vit", tasks=tasks, **SETTINGS)
+        assert found.to_frame().kind.tolist() == report.to_frame().kind.tolist()
+
+
+def test_what_failed_names_the_command_that_tries_again(place, tmp_path):
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy/loose.yaml").write_text("defaults: [schema]\nname: loose\ntolerance: 0.02\n")
+    record = place / "kept/digits-vit/claims.json"
+    verify.check("digits-vit", policy="loose", config_dir=tmp_path, results="kept", limit=3, **SETTINGS)
+    (command,) = [value for key, value in json.loads(record.read_text()).items() if key == "retry"]
+    assert command.startswith("verify check digits-vit ")
+    assert f"--config-dir {tmp_path}" in command
 
 
 def test_stored_results_are_judged_and_explained_again(report):
@@ -90,86 +89,76 @@ def test_stored_results_are_judged_and_explained_again(report):
     assert explained.to_dict()["verdicts"] == verify.judge("results/digits-vit").to_dict()["verdicts"]
 
 
-def test_results_are_a_frame_with_a_row_for_each_claim(report):
-    frame = verify.load_results("results")
-    assert len(frame) == len(report[0].verdicts)
-    assert list(frame.columns) == list(report[0].to_frame().columns)
-    assert set(frame.model) == {"digits-vit"}
+def test_a_policy_is_chosen_by_name_among_its_parts(report):
+    found = verify.judge("results/digits-vit", policy={"tolerance": 0.02, "name": "strict"})
+    assert found.to_frame().kind.tolist().count("reproduced") == 4
+    assert any("The policy strict asks" in note for note in found.notes)
 
 
-def test_a_sweep_over_a_list_of_models(place, report):
+def test_a_sweep_over_a_list_of_models(report):
     events = []
-    one = {"model": "digits-vit", "tasks": ["digits"]}
-    found = verify.sweep([one], task_path=[TASKS], sweep={"workers": 1}, progress=events.append)
+    found = verify.sweep([ONE, Path("nowhere")], sweep={"workers": 1}, progress=events.append, **SETTINGS)
     assert found.exit_code == 1
     assert found.to_dict()["schema"] == "verify.sweep/1"
-    assert found.to_frame().kind.tolist() == report[0].to_frame().kind.tolist()
-    assert events[-1]["event"] == "ended"
+    frame = found.to_frame()
+    assert sorted(frame[frame.model == "digits-vit"].kind) == sorted(report.to_frame().kind)
+    assert frame[frame.model == "nowhere"].kind.tolist() == ["error"]
+    assert "ended" in {event["event"] for event in events}
 
 
 def test_claims_are_read_without_running_anything(place):
-    found = verify.read_claims("digits-vit", task_path=[TASKS])
+    found = verify.read_claims("digits-vit", **SETTINGS)
     assert len(found) == 6
     assert found.to_frame().resolved_task.dropna().unique().tolist() == ["digits"]
+    shown = found.to_dict()["claims"]
+    found.to_dict()["claims"].clear()
+    assert found.to_dict()["claims"] == shown
 
 
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: verify.check("digits-vit", limt=3), UsageError, "limit"),
+        (lambda: verify.check("digits-vit", limt=3), UsageError, '"limit"'),
         (lambda: verify.check("digits-vit", policy="strickt"), UsageError, "strict"),
-        (lambda: verify.check("digits-vit", engine={"devise": "cpu"}), UsageError, "device"),
+        (lambda: verify.check("digits-vit", policy={"name": "strickt"}), UsageError, "strict"),
+        (lambda: verify.check("digits-vit", engine={"devise": "cpu"}), UsageError, '"device"'),
         (lambda: verify.check("digits-vit", limit=object()), UsageError, "no setting"),
-        (lambda: verify.check("digits-vit", tasks=["digitz"], task_path=[TASKS]), UsageError, "digits"),
+        (lambda: verify.check("digits-vit", seed=None), UsageError, "seed: must have a value"),
+        (lambda: verify.check("digits-vit", tasks=["digitz"], task_path=["tasks"]), UsageError, "digits"),
+        (lambda: verify.check("digits-vit", suite="sentiment"), UsageError, r"verify\.sweep"),
+        (lambda: verify.check("digits-vit", **{"sweep.workers": 2}), UsageError, r"verify\.sweep"),
+        (lambda: verify.check("digits-vit", **{"hydra.run.dir": "x"}), UsageError, "no setting 'hydra'"),
+        (lambda: verify.check("digits-vit", progress=3), UsageError, "progress"),
+        (lambda: verify.check("digits-vit", config_dir="nowhere"), UsageError, "nowhere"),
+        (lambda: verify.check(None), UsageError, "NoneType"),
+        (lambda: verify.check(b"digits-vit"), UsageError, "no model"),
         (lambda: verify.check("./nowhere"), HubError, "nowhere"),
+        (lambda: verify.read_claims(""), UsageError, "'' names no model"),
         (lambda: verify.judge("nowhere"), UsageError, "nowhere"),
         (lambda: verify.judge("results/digits-vit", limit=3), UsageError, "policy, task_path"),
-        (lambda: verify.explain("results/digits-vit", engine={"device": "cpu"}), UsageError, "engine"),
+        (lambda: verify.explain("results/digits-vit", engine={"device": "cpu"}), UsageError, "rerun=True"),
+        (lambda: verify.explain("results/digits-vit", rerun=True, limit=3), UsageError, "engine, budget"),
         (lambda: verify.sweep("nowhere"), UsageError, "suite"),
+        (lambda: verify.sweep(""), UsageError, "no such suite"),
+        (lambda: verify.sweep(3), UsageError, "no suite"),
+        (lambda: verify.sweep([3]), UsageError, r"suite\.models\[0\]: 3 is no model"),
+        (lambda: verify.sweep("list"), UsageError, "standard input"),
         (lambda: verify.load_results("nowhere"), UsageError, "nowhere"),
+        (lambda: verify.load_results(3), UsageError, "int names no"),
     ],
 )
-def test_errors_are_exceptions_that_say_what_to_do(place, report, call, error, words):
+def test_errors_are_exceptions_that_say_what_to_do(report, call, error, words):
     with pytest.raises(error, match=words):
         call()
 
 
-def test_damaged_verdicts_are_an_error(tmp_path):
-    for number, text in enumerate(('{"model": 1}', "[]", "{", '{"model": "m", "revision": null, "verdicts": [7]}')):
-        file = tmp_path / str(number) / "m" / "verdicts.json"
-        file.parent.mkdir(parents=True)
-        file.write_text(text)
-        with pytest.raises(StoreError, match=r"verdicts\.json"):
-            verify.load_results(tmp_path / str(number))
+def test_results_whose_record_is_gone_are_an_error(tmp_path):
+    (tmp_path / "verdicts.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"claims\.json"):
+        verify.judge(tmp_path)
 
 
-def test_a_notebook_shows_a_table_without_markup_of_others(report):
-    found, _ = report
-    hostile = "<script>alert(1)</script>\x1b]52;c;eA==\x07\u202e"
-    verdicts = tuple(replace(one, reason=hostile, task=hostile) for one in found.verdicts)
-    page = Report(replace(found.outcome, model=hostile, verdicts=verdicts), (hostile,))._repr_html_()
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
-    assert not set(page) & {"\x1b", "\x07", "\u202e"}
-    assert "<table" in found._repr_html_()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"limit": 10, "budget": 0.5, "allow_pickle": True}, ["limit=10", "budget=0.5", "allow_pickle=true"]),
-        ({"results": "Prüfung = 1"}, ["results='Prüfung = 1'"]),
-        ({"engine": {"device": "cpu"}, "policy": "strict"}, ["engine.device='cpu'", "policy='strict'"]),
-        ({"engine.max_memory": {0: "20GiB"}}, ["engine.max_memory={'0':'20GiB'}"]),
-        ({"task_path": [Path("a b")]}, ["task_path=['a b']"]),
-        ({"override": {"split": None}}, ["override.split=null"]),
-    ],
-)
-def test_settings_are_spelled_as_the_command_line_takes_them(settings, words):
-    assert words_of(settings) == words
-
-
-def test_the_examples_in_the_documentation_work():
+def test_the_examples_in_the_documentation_work(report):
     found = doctest.testmod(functions)
-    assert found.attempted >= 4
+    assert found.attempted >= 12
     assert found.failed == 0

@@ -80,3 +80,19 @@ def test_the_environment_is_protected_only_meanwhile(strange, monkeypatch):
         assert "." not in os.environ.get(MORE, "").split(os.pathsep)
     assert SAFE not in os.environ
     assert os.environ[MORE] == "."
+
+
+def test_what_several_threads_protect_is_as_before_after_the_last(strange, monkeypatch):
+    monkeypatch.setenv(MORE, ".")
+    sys.path.insert(0, str(strange))
+    before = list(sys.path)
+    first, second = protected(), protected()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert str(strange) not in sys.path
+    assert os.environ[SAFE] == "1"
+    sys.path.append("/added/meanwhile")
+    second.__exit__(None, None, None)
+    assert sys.path == [*before, "/added/meanwhile"]
+    assert os.environ[MORE] == "."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from verify.checking.outcome import Outcome, exported
 from verify.claims.meaning.group import Finding
+from verify.report.clean import clean_line
 from verify.report.frames import frame_of_claims, frame_of_models, frame_of_verdicts
 from verify.report.html import page_of
 from verify.report.terminal import summary
@@ -73,7 +75,7 @@ class Report:
         return frame_of_verdicts([(self.model, self.revision, self.to_dict()["verdicts"])])
 
     def __repr__(self) -> str:
-        return f"<Report on {self.model}: {summary(self.verdicts)}>"
+        return clean_line(f"<Report on {self.model}: {summary(self.verdicts)}>")
 
     def _repr_html_(self) -> str:
         columns = ["kind", "metric", "claimed", "measured", "delta", "task", "split", "n", "reason"]
@@ -86,6 +88,7 @@ class ClaimsReport:
 
     claims: tuple[Claim, ...]
     _entries: Mapping[str, Any] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -93,7 +96,7 @@ class ClaimsReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``verify claims --json`` prints."""
-        return dict(self._entries)
+        return copy.deepcopy(dict(self._entries))
 
     def to_frame(self) -> pandas.DataFrame:
         """A row for each place of each claim, with the fields of ``verify claims --json``."""
@@ -103,11 +106,11 @@ class ClaimsReport:
         return len(self.claims)
 
     def __repr__(self) -> str:
-        return f"<ClaimsReport on {self.model}: {len(self.claims)} claims>"
+        return clean_line(f"<ClaimsReport on {self.model}: {_counted(len(self.claims), 'claim')}>")
 
     def _repr_html_(self) -> str:
         columns = ["metric", "literal", "unit", "dataset", "split", "resolved_task", "file", "line"]
-        return page_of(self.to_frame()[columns], self.model, [f"{len(self.claims)} claims"])
+        return page_of(self.to_frame()[columns], self.model, [_counted(len(self.claims), "claim"), *self.notes])
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,14 +137,17 @@ class SweepReport:
         return frame_of_verdicts(_entries(self.swept))
 
     def __repr__(self) -> str:
-        tally = self.swept.tally
-        counts = f"{len(tally.models)} models, {tally.flagged} of {tally.attempted} claims flagged"
-        return f"<SweepReport on {tally.name}: {counts}>"
+        return clean_line(f"<SweepReport on {self.swept.tally.name}: {self._counts}>")
 
     def _repr_html_(self) -> str:
+        models = frame_of_models(self.to_dict()["models"])
+        return page_of(models, self.swept.tally.name, [self._counts, *self.notes])
+
+    @property
+    def _counts(self) -> str:
         tally = self.swept.tally
-        said = f"{len(tally.models)} models, {tally.attempted} claims attempted, {tally.flagged} flagged"
-        return page_of(frame_of_models(self.to_dict()["models"]), tally.name, [said, *self.notes])
+        flagged = f"{tally.flagged} of {_counted(tally.attempted, 'claim')} flagged"
+        return f"{_counted(len(tally.models), 'model')}, {flagged}"
 
 
 def _entries(swept: SweptSuite) -> Iterable[tuple[str, str | None, Sequence[Mapping[str, Any]]]]:
@@ -151,3 +157,7 @@ def _entries(swept: SweptSuite) -> Iterable[tuple[str, str | None, Sequence[Mapp
             yield model.model, None, [{"kind": str(kind), "reason": model.error}]
         else:
             yield model.model, None, [{**one.entry, "kind": str(one.kind)} for one in model.verdicts]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

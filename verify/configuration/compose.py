@@ -16,8 +16,6 @@ from typing import Any, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -26,6 +24,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from verify.configuration.hydra_state import GROUPS, own_hydra
 from verify.configuration.resources import built_in
 from verify.configuration.schema import (
     EngineConfig,
@@ -40,7 +39,6 @@ from verify.configuration.values import check_values
 from verify.errors import UsageError, VerifyError
 from verify.foundation.spelling import suggestion
 
-GROUPS = ("policy", "engine", "suite")
 _SCHEMAS = (VerifyConfig, PolicyConfig, EngineConfig, OverrideConfig, HubQuery, SuiteConfig, SweepConfig)
 
 
@@ -50,10 +48,9 @@ def compose_config(model: str | None, overrides: Sequence[str], config_dir: str 
     ``config_dir`` is a folder with the user's own policy/, engine/ and suite/ files, searched beside the built-in ones.
     """
     _check_keys(overrides)
-    _register()
     given = [*([_assigned("model", model)] if model else []), *_free(overrides), *_search_path(config_dir)]
     try:
-        with initialize_config_dir(str(built_in("conf")), version_base="1.3"):
+        with own_hydra(), initialize_config_dir(str(built_in("conf")), version_base="1.3"):
             composed = compose("config", overrides=given)
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException, AssertionError, ValueError, YAMLError, OSError) as error:
@@ -116,7 +113,8 @@ def run_multirun(
         model_sweep = ["model=" + ",".join(quoted(name) for name in models.split(","))] if models else []
         sys.argv = [sys.argv[0], "--multirun", *quiet, *model_sweep, *_free(overrides), *_search_path(config_dir)]
         try:
-            run()
+            with own_hydra():
+                run()
         finally:
             sys.argv = saved
     return worst(codes)
@@ -151,15 +149,6 @@ def _combinations(models: str | None, overrides: Sequence[str]) -> Iterator[tupl
 def _free(overrides: Sequence[str]) -> list[str]:
     """The overrides, with a mark for Hydra at those of ``engine.slurm``, whose options it cannot know."""
     return [re.sub(r"^(?=engine\.slurm=)", "++", override) for override in overrides]
-
-
-def _register() -> None:
-    store = ConfigStore.instance()
-    store.store(name="schema", node=VerifyConfig)
-    store.store(group="policy", name="schema", node=PolicyConfig)
-    store.store(group="engine", name="schema", node=EngineConfig)
-    store.store(group="suite", name="schema", node=SuiteConfig)
-    GlobalHydra.instance().clear()
 
 
 def _check_keys(overrides: Sequence[str]) -> None:
@@ -218,10 +207,10 @@ def _explain(error: BaseException, overrides: Sequence[str], config_dir: str | N
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split())
-    if found := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']+)'", text):
+    if found := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']*)'", text):
         group, name = found.groups()
         return f"{group}={name}: there is no such {group}. {suggestion(name, _choices(group, config_dir))}"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
     if found := re.search(r"(?:is not a ListConfig|Cannot merge DictConfig with ListConfig).*full_key: (\S+)", text):
         if found[1].startswith("object_type="):

@@ -12,7 +12,8 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, MutableMapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,22 +25,41 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that this package was imported from."""
 
 
+_lock = threading.Lock()
+_inside = 0
+_before: tuple[list[str], dict[str, str | None]] = ([], {})
+"""How many are protected now, and the path and the environment before the first of them was."""
+
+
 @contextlib.contextmanager
 def protected(words: Iterable[str] = ()) -> Iterator[None]:
     """Keep the working folder out of the path of this process, and of those that it starts meanwhile.
 
-    So are the folders that the ``words`` of a command line name: ``FOLDER`` or ``key=FOLDER``.
+    So are the folders that the ``words`` of a command line name: ``FOLDER`` or ``key=FOLDER``. Several threads may be
+    protected at once; with the last of them all is as before, and what was added to the path meanwhile stays.
     """
-    before = {name: os.environ.get(name) for name in (SAFE, MORE)}
-    protect()
-    exclude(*(word.partition("=")[2] or word for word in words))
+    global _inside, _before
+    with _lock:
+        if not _inside:
+            _before = list(sys.path), {name: os.environ.get(name) for name in (SAFE, MORE)}
+        _inside += 1
+        protect()
+        exclude(*(word.partition("=")[2] or word for word in words))
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _restore(*_before)
+
+
+def _restore(path: Sequence[str], environment: Mapping[str, str | None]) -> None:
+    sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def protect() -> None:

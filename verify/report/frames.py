@@ -13,6 +13,9 @@ _OF_VERDICTS = ("measured", "delta", "n", "population", "evidence", "task", "spl
 COLUMNS = ("model", "revision", "kind", "metric", "claimed", "unit", "dataset", "config", "file", "line", *_OF_VERDICTS)
 """Of :func:`frame_of_verdicts`. ``claimed`` is as the card prints it; ``measured`` and ``delta`` are in ``unit``."""
 
+_COUNTS = dict.fromkeys(("line", "n", "population"), "Int64")
+"""Whole numbers also where some are missing, which pandas otherwise makes decimal ones."""
+
 
 CLAIM_COLUMNS = (
     "claim_id",
@@ -48,7 +51,7 @@ def frame_of_verdicts(
 ) -> pandas.DataFrame:
     """A row for each verdict of each model (name, revision, entries), with :data:`COLUMNS`, an empty one included.
 
-    Raises KeyError, TypeError or AttributeError for an entry that is no verdict.
+    Raises KeyError, TypeError, AttributeError or OverflowError for an entry that is no verdict.
     """
     import pandas
 
@@ -57,7 +60,7 @@ def frame_of_verdicts(
         for model, revision, entries in models
         for entry in entries
     ]
-    return pandas.DataFrame(rows, columns=list(COLUMNS))
+    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(_COUNTS)
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:

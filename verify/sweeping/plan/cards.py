@@ -31,6 +31,7 @@ from verify.hub import models
 from verify.hub.safety import TEXT_LIMIT
 from verify.hub.weights import is_pickle
 from verify.processes.import_path import exclude, protect
+from verify.processes.spawning import without_main
 from verify.sweeping.plan.cost import DTYPE_BYTES, Size, size_of
 from verify.sweeping.plan.suite import Reference
 from verify.tasks.registry import Registry
@@ -104,7 +105,9 @@ def read_cards(
         initargs=(config, registry),
     )
     try:
-        for one in pool.map(_read_here, subjects, chunksize=CHUNK):
+        with without_main():
+            read = pool.map(_read_here, subjects, chunksize=CHUNK)
+        for one in read:
             yield _checked(one)
     finally:
         pool.shutdown(cancel_futures=True)
