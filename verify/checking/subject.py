@@ -42,7 +42,7 @@ def gated(repository: models.ModelRepository, config: VerifyConfig) -> Loadable:
     if find_spec("peft") is None:
         raise BlockedError(
             f"{repository} is an adapter ({CONFIG}), which is laid over its base model by PEFT. Install that: "
-            "pip install 'verify[peft]'."
+            "pip install 'verify-claims[peft]'."
         )
     base = replace(_base_of(repository, config.base), allows_pickle=config.allow_pickle)
     if base.is_adapter:
