@@ -173,4 +173,50 @@ def test_a_received_record_beside_own_rows_is_marked(own, capsys):
     assert "not made here" in err
 
 
-# results name no code and no file
+def a_link_for_the_run(model, elsewhere):
+    shutil.move(run_of(model), elsewhere)
+    run_of_name = next(model.glob("*.test")) / elsewhere.name
+    run_of_name.symlink_to(elsewhere)
+
+
+def a_link_for_the_task(model, elsewhere):
+    (task,) = model.glob("*.test")
+    shutil.move(task, elsewhere)
+    task.symlink_to(elsewhere)
+
+
+def a_link_for_the_rows(model, elsewhere):
+    rows = run_of(model) / PREDICTIONS
+    shutil.move(rows, elsewhere)
+    rows.symlink_to(elsewhere)
+
+
+def a_pipe_for_the_lock(model, elsewhere):
+    (run_of(model) / ".lock").unlink(missing_ok=True)
+    os.mkfifo(run_of(model) / ".lock")
+
+
+def a_folder_for_the_jobs(model, elsewhere):
+    (run_of(model) / "jobs.json").unlink(missing_ok=True)
+    (run_of(model) / "jobs.json").mkdir()
+
+
+@variants(a_link_for_the_run, a_link_for_the_task, a_link_for_the_rows, a_pipe_for_the_lock, a_folder_for_the_jobs)
+def test_strange_things_in_results_are_told_and_left_alone(own, variant, tmp_path, capsys):
+    elsewhere = tmp_path / run_of(own).name
+    variant(own, elsewhere)
+    before = sorted(path for path in elsewhere.rglob("*"))
+    code, _, err = run(capsys, "judge", str(own))
+    assert code == 4
+    assert len(err.strip().splitlines()) == 1
+    assert "Move it away" in err
+    assert sorted(path for path in elsewhere.rglob("*")) == before
+
+
+def test_a_check_writes_nothing_through_a_link(own, tmp_path, capsys):
+    a_link_for_the_task(own, tmp_path / "elsewhere")
+    forge_score(own)
+    before = sorted(path for path in (tmp_path / "elsewhere").rglob("*"))
+    _, found, _ = run(capsys, *CHECK, "limit=10")
+    assert any("is a link where a folder of results belongs" in one["reason"] for one in found["verdicts"])
+    assert sorted(path for path in (tmp_path / "elsewhere").rglob("*")) == before

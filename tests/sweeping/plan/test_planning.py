@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -342,11 +341,14 @@ def test_planning_loads_no_torch(models, tmp_path):
 
 def test_runs_that_are_stored_say_how_fast_a_device_is(models, planned):
     file = models.parent / "results/a-large/sst2.validation/key/measurements/one.json"
-    file.parent.mkdir(parents=True)
     made = {"inference_seconds": 300.0, "device": "cpu", "threads": 1, "processes": 1}
-    file.write_text(json.dumps({"task": "sst2", "n": 872, "probed": 88, "provenance": made}))
-    shutil.copytree(file.parent, file.parents[1].with_name("damaged") / "measurements")
-    (file.parents[1].with_name("damaged") / "measurements/one.json").write_text("{")
+    found = {"task": "sst2", "n": 872, "probed": 88, "provenance": made}
+    write_sealed(file, found, depth=5)
+    planted = json.dumps({**found, "n": 10**400, "provenance": {**made, "inference_seconds": 1e-300}})
+    for name, content in (("damaged", "{"), ("planted", planted), ("moved", file.read_text())):
+        other = file.parents[1].with_name(name) / "measurements/one.json"
+        other.parent.mkdir(parents=True)
+        other.write_text(content)
     plan = planned("sweep.workers=1", "engine.threads=1")
     assert plan.rate.startswith("Times follow one run")
     large = next(one for one in plan.planned if one.model == "a-large")

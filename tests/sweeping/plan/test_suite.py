@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from verify.configuration.compose import compose_config
 from verify.configuration.schema import HubQuery, SuiteConfig, VerifyConfig
 from verify.errors import UsageError
+from verify.hub import models as hub
+from verify.sweeping.plan.cards import is_folder
 from verify.sweeping.plan.suite import Reference, references
 from verify.tasks.registry import load_registry
 
@@ -93,11 +95,26 @@ def test_the_hub_lists_models(monkeypatch):
     monkeypatch.setattr("verify.hub.query.listed", lambda query: [f"{query.author}/{n}" for n in range(query.top)])
     assert [one.model for one in listed(models=["org/1"], hub=HubQuery(author="org", top=3))] == [
         "org/1",
-        "org/0",
-        "org/2",
+        "hf://org/0",
+        "hf://org/2",
     ]
     monkeypatch.setattr("verify.hub.query.listed", lambda query: [])
     assert error_of(hub=HubQuery(author="nobody")).startswith("suite.hub: no model of the Hub fits")
+
+
+def test_a_model_that_the_hub_lists_is_never_a_folder(monkeypatch, tmp_path):
+    (tmp_path / "org/0").mkdir(parents=True)
+    (tmp_path / "org/0/README.md").write_text("# Somebody else's")
+    (tmp_path / "org/0/config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("verify.hub.query.listed", lambda query: ["org/0"])
+    asked = []
+    monkeypatch.setattr(hub, "on_hub", lambda model, revision: asked.append((model, revision)))
+    (reference,) = listed(hub=HubQuery(author="org", top=1))
+    hub.resolve(reference.model)
+    assert asked == [("org/0", None)]
+    assert not is_folder(reference.model)
+    assert hub.resolve("org/0").is_local, "the same name typed by hand is the folder"
 
 
 @pytest.mark.parametrize(
