@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md, read off the source: which room may import which, and how large rooms may grow."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -119,3 +120,18 @@ def test_no_folder_is_crowded():
                 entries = [entry for entry in folder.iterdir() if entry.name != "__pycache__"]
                 crowded += [folder] if len(entries) > ENTRIES else []
     assert not crowded
+
+
+def test_the_page_on_architecture_lists_the_rooms_in_their_order():
+    page = (ROOT / "docs/architecture.md").read_text()
+    assert re.findall(r"(?m)^\| `(\w+)` \|", page) == ORDER
+
+
+def test_the_places_that_the_documentation_names_are_there():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text()
+        named = re.findall(r"`((?:verify|tests|scripts|docs|conf|tasks)/[\w./-]*)`", text)
+        linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+        gone = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
+        gone += [name for name in linked if not (page.parent / name).exists()]
+        assert not gone, f"{page.name} names what is not there"

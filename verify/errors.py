@@ -43,3 +43,7 @@ class BlockedError(VerifyError):
     """The model is refused: it would run foreign code, or its weights do not fill its head."""
 
     exit_code = 3
+
+
+class InstallationError(VerifyError):
+    """What is installed is not this project alone."""

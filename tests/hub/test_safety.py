@@ -31,6 +31,10 @@ class TestSafety:
         with pytest.raises(BlockedError, match=f"{name} holds auto_map"):
             models.check_safety(repository)
 
+    @pytest.mark.parametrize("named", ["null", "{}"])
+    def test_an_entry_that_names_no_code_is_none(self, tmp_path, named):
+        models.check_safety(local_model(tmp_path, **{"config.json": f'{{"auto_map": {named}}}'}))
+
     @pytest.mark.parametrize(
         "name", ["pytorch_model.bin", "model.pt", "model.pkl", "tf_model.h5", "flax_model.msgpack"]
     )

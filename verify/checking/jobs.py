@@ -19,6 +19,7 @@ def job_of(subject: Subject, one: Pending, config: VerifyConfig, may_stop: bool)
         files=subject.files,
         base_folder=str(subject.base.folder) if subject.base else None,
         base_files=subject.base.files if subject.base else (),
+        states=subject.states,
         task=one.cell.task,
         split=one.cell.split,
         dataset_revision=one.cell.revision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from verify.configuration.schema import VerifyConfig
 from verify.engine.running.plan import complete_prefix, example_order
 from verify.errors import EngineError, StoreError
 from verify.hub.repository import Base, laid_over
+from verify.hub.states import States
 from verify.metrics.names import METRICS
 from verify.store.files import ReadOnlyError
 from verify.store.predictions import LabelPredictions, Predictions, subset
@@ -34,7 +35,8 @@ class Subject:
     """The model to measure: where it lies, and the digests that identify it.
 
     ``files`` are those that the digests cover, the only ones that a run may open; only a subject that nothing is run
-    for, or whose folder was made here, has none. ``base`` is what an adapter is laid over.
+    for, or whose folder was made here, has none. ``base`` is what an adapter is laid over, ``states`` those of all
+    files when their digests were taken.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Subject:
     digests: Mapping[str, str]
     files: tuple[str, ...] = ()
     base: Base | None = None
+    states: States = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

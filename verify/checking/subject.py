@@ -12,6 +12,7 @@ from verify.hub import models
 from verify.hub.adapters import CONFIG, read_adapter
 from verify.hub.conversion import converted_revision
 from verify.hub.repository import Base, json_object
+from verify.hub.states import states_of
 from verify.hub.weights import has_only_pickles
 
 
@@ -41,7 +42,7 @@ def gated(repository: models.ModelRepository, config: VerifyConfig) -> Loadable:
     if find_spec("peft") is None:
         raise BlockedError(
             f"{repository} is an adapter ({CONFIG}), which is laid over its base model by PEFT. Install that: "
-            "pip install 'verify[peft]'."
+            "pip install 'verify-claims[peft]'."
         )
     base = replace(_base_of(repository, config.base), allows_pickle=config.allow_pickle)
     if base.is_adapter:
@@ -63,6 +64,9 @@ def fetched(loadable: Loadable) -> Loadable:
 def subject_of(loadable: Loadable) -> Subject:
     """The fetched model with digests of all files that a load opens; raises as :func:`verify.hub.models.digests`."""
     repository, base = loadable.repository, loadable.base
+    states: dict[str, tuple[int, ...]] = {}
+    for part in loadable.parts:
+        states |= states_of(part.folder, models.loaded_files(part))
     digests, laid_over = models.digests(repository), None
     if base is not None:
         digests |= {f"base_{name}": digest for name, digest in models.digests(base).items()}
@@ -74,6 +78,7 @@ def subject_of(loadable: Loadable) -> Subject:
         digests,
         models.loaded_files(repository),
         base=laid_over,
+        states=states,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from verify import __version__
 from verify.errors import UsageError, VerifyError
+from verify.foundation.installation import require_own_package
 from verify.processes.import_path import protected
 from verify.processes.signals import code_of_interruption, in_order
 from verify.report.clean import clean_line
@@ -118,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = _parser()
         parsed = _parse(parser, arguments)
         try:
+            require_own_package()
             return int(parsed.run(parsed))
         except VerifyError as error:
             print(f"verify: {clean_line(str(error))}", file=sys.stderr)  # noqa: T201

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.foundation.plain import from_plain
+from verify.hub.states import States
 from verify.store.predictions import Column, Family
 from verify.types import TaskSpec
 
@@ -43,7 +44,8 @@ class Job:
     machine's). ``first`` loads only that many rows of the split, to try a task out. ``files`` are the names of all
     files of ``model_folder`` that may be opened, which the key of the predictions covers
     (:func:`verify.hub.loaded.loaded_files`); none stands for the whole folder of a model made here. ``base_folder`` and
-    ``base_files`` are the same of the model that an adapter is laid over.
+    ``base_files`` are the same of the model that an adapter is laid over; ``states`` are those of all these files when
+    their digests were taken.
     """
 
     model_folder: str
@@ -72,6 +74,7 @@ class Job:
     files: tuple[str, ...] = ()
     base_folder: str | None = None
     base_files: tuple[str, ...] = ()
+    states: States = field(default_factory=dict)
 
 
 def jobs_to_json(jobs: Sequence[Job]) -> str:

@@ -52,7 +52,7 @@ def check_safety(repository: ModelRepository) -> None:
                 f"{repository}: {name} is larger than {GENERATION_LIMIT >> 20} MiB, where settings take a few kB, and "
                 "is not read. Shorten its lists in a copy and check that folder."
             )
-        if _is_configuration(name) and "auto_map" in json_object(repository, name):
+        if _is_configuration(name) and json_object(repository, name).get("auto_map"):
             raise BlockedError(
                 f"{repository} asks for code of its own: {name} holds auto_map, which names Python files of the "
                 "repository. That code is never run. Check a version of the model whose architecture is part of "

@@ -8,6 +8,7 @@ from verify.store.predictions import (
     AnswerPredictions,
     LabelPredictions,
     LabelSetPredictions,
+    LikelihoodPredictions,
     Predictions,
     SimilarityPredictions,
     TagPredictions,
@@ -46,4 +47,12 @@ def _same(predictions: Predictions) -> str | None:
         margins = np.asarray([margin for row in predictions.word_margins for margin in row], dtype=np.float64)
         alike = len(margins) > 0 and np.ptp(margins) <= _CLOSE
         return f"the tag {next(iter(tags))} with one certainty" if len(tags) == 1 and alike else None
-    return None
+    return _likelihood(predictions) if isinstance(predictions, LikelihoodPredictions) else None
+
+
+def _likelihood(predictions: LikelihoodPredictions) -> str | None:
+    """What a language model that reads nothing gives to every token: one likelihood, as of a head of zeros."""
+    known = predictions.tokens > 0
+    each = predictions.nll[known] / predictions.tokens[known]
+    is_one = int(known.sum()) >= _FEWEST and bool(np.ptp(each) <= _CLOSE * max(1.0, float(np.abs(each).max())))
+    return "one likelihood for every token" if is_one else None

@@ -16,6 +16,7 @@ from verify.engine.job import Job
 from verify.engine.running.launch import Worker
 from verify.engine.running.run import run
 from verify.errors import BlockedError, DataError, EngineError, NotComparableError
+from verify.hub.states import states_of
 from verify.store.runs import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.registry import load_registry
 
@@ -269,3 +270,14 @@ def test_a_gpu_that_is_not_there_is_an_error(three_classes):
         pytest.skip("there is one")
     with pytest.raises(EngineError, match=r"engine\.device=cuda .* engine\.device=auto"):
         run(replace(three_classes[2], device="cuda"), nothing)
+
+
+def test_a_model_that_was_replaced_after_its_digest_was_taken_is_not_run(tmp_path):
+    bert(tmp_path / "model", TEXTS, ["a", "b", "c"])
+    names = tuple(file.name for file in (tmp_path / "model").iterdir())
+    job = job_of(tmp_path, "{text: text, label: label}", {"text": TEXTS, "label": LABELS}, files=names)
+    job = replace(job, states=states_of(tmp_path / "model", names))
+    bert(tmp_path / "model", TEXTS, ["a", "b", "c"], seed=1)
+    with pytest.raises(EngineError, match="changed while the model was being loaded"):
+        run(job, nothing)
+    assert RunFolder(tmp_path / "run").info() is None

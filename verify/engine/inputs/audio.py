@@ -196,7 +196,7 @@ def _libraries() -> tuple[Any, Any]:
         return importlib.import_module("soundfile"), importlib.import_module("soxr")
     except ImportError as error:
         raise EngineError(
-            f'Reading recordings needs {error.name}, which is not installed here: pip install "verify[audio]".'
+            f'Reading recordings needs {error.name}, which is not installed here: pip install "verify-claims[audio]".'
         ) from error
 
 

@@ -114,6 +114,8 @@ def _inside(value: Any, name: str = "") -> Any:
 
 
 def _leads_out(key: str, value: Any) -> bool:
+    if key == "auto_map" and not value:
+        return True  # nothing is named, which transformers stumbles over
     if key in _OF_OTHERS or (key.endswith(_IMPLEMENTATIONS) and "/" in json.dumps(value)):
         return True
     if not isinstance(value, str) or not (key.endswith(_PATHS) or key.endswith("_files")):

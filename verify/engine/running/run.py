@@ -22,6 +22,7 @@ from verify.engine.running.device import accelerator_for, is_out_of_memory
 from verify.engine.running.loop import Loop
 from verify.engine.running.plan import complete_prefix, example_order
 from verify.errors import EngineError, StoreError
+from verify.hub.states import require_unchanged
 from verify.store.runs import PREDICTIONS, PROBE, RunFolder
 from verify.tasks.data import Examples, load_examples
 from verify.types import Emit
@@ -81,6 +82,7 @@ def prepare(job: Job, examples: Examples, rows: NDArray[np.int64], accelerator: 
         job = replace(job, model_folder=assembled(job))
         require_plausible(job.model_folder)
         prepared: Prepared = kind.prepare(job, examples, rows, accelerator.device.type)
+    require_unchanged(job.states)
     return prepared
 
 

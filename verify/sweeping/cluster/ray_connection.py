@@ -25,8 +25,8 @@ def connect(address: str | None, threads: int) -> None:
     """Connect this process with the running cluster. Raises UsageError, which says what to do about it."""
     if find_spec("ray") is None:
         raise UsageError(
-            "engine.cluster=ray needs Ray, which is not installed here. Run `pip install 'verify[ray]'` on every node "
-            "of the cluster, and the same command again."
+            "engine.cluster=ray needs Ray, which is not installed here. Run "
+            "`pip install 'verify-claims[ray]'` on every node of the cluster, and the same command again."
         )
     if address is not None:
         _check_address(address)

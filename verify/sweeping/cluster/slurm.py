@@ -78,8 +78,8 @@ class SlurmJobs(RemoteWorkers[Any]):
             )
         if find_spec("submitit") is None:
             raise UsageError(
-                "engine.cluster=slurm needs submitit, which is not installed here. Run `pip install 'verify[slurm]'`, "
-                "and the same command again."
+                "engine.cluster=slurm needs submitit, which is not installed here. Run "
+                "`pip install 'verify-claims[slurm]'`, and the same command again."
             )
         self._asked = time.monotonic()
         self._silent: dict[str, float] = {}  # since when a job is known to have ended without an answer
