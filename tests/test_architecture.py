@@ -81,6 +81,23 @@ def test_no_modules_import_each_other_in_a_circle():
         raise AssertionError(" imports ".join(error.args[1])) from None
 
 
+def test_only_what_reports_knows_a_terminal():
+    """What users must be told travels as data; the command line says itself why a run of several failed."""
+    below = ORDER[: ORDER.index("report")]
+    shown = {}
+    for name, file in modules().items():
+        if room(name) in (*below, "api") and name != "verify.configuration.compose":
+            tree = ast.parse(file.read_text())
+            named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+            named |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+            called = {
+                node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "id")
+            }
+            if "print" in called or any(str(one).split(".")[0] == "rich" for one in named):
+                shown[name] = file
+    assert not shown
+
+
 def test_every_room_has_its_place_in_the_order():
     assert {entry.name for entry in (ROOT / "verify").iterdir() if entry.is_dir()} - {"__pycache__"} <= set(ORDER)
 

@@ -80,3 +80,7 @@ def test_the_constraints_cover_every_dependency():
         name = requirement.partition(">")[0].partition("[")[0].lower().replace("_", "-")
         assert name in pinned, f"{name} is not pinned in constraints.txt"
     assert all("==" in line for line in lines)
+
+
+def test_the_wheel_says_that_it_is_typed(installed):
+    assert (installed[0] / "verify/py.typed").is_file()

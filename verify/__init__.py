@@ -29,18 +29,18 @@ __all__ = [
     "sweep",
 ]
 
+if not TYPE_CHECKING:  # a checker of types that saw this would take every name for one that exists
 
-def __getattr__(name: str) -> Any:
-    """Import a function or a report when it is asked for, so that ``import verify`` itself costs nothing (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name.endswith("Report"):
-        from verify.api import reports
+    def __getattr__(name: str) -> Any:
+        """Import a function or a report when it is asked for, so that ``import verify`` costs nothing (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from verify.processes.import_path import protected
 
-        return getattr(reports, name)
-    from verify.api import functions
+        with protected():  # what a module of the working folder could stand in for, until then
+            from verify.api import functions, reports
 
-    return getattr(functions, name)
+        return getattr(reports if name.endswith("Report") else functions, name)
 
 
 def __dir__() -> list[str]:

@@ -84,6 +84,25 @@ def test_no_module_beside_a_model_is_run(place):
     place.assert_nothing_ran(place.check().require_bounds())
 
 
+def test_no_module_beside_a_model_is_run_by_the_functions(place):
+    """The program is one of the user's, so what it imports itself is looked for where Python always looks."""
+    names = (*LIBRARIES, "pandas", "hydra", "omegaconf", "scipy", "pyarrow", "rich")
+    place.shadow(*names)
+    assert all(place.fires("-c", f"import {name}") for name in names)
+    results = str(place.payload.parent / "results")
+    program = (
+        "import sys, verify\n"
+        f"report = verify.check('.', task_path=[{str(DEMO / 'tasks')!r}], results={results!r}, limit=40,\n"
+        "    policy={'stop': 'never'})\n"
+        "report.to_frame(), report._repr_html_(), verify.read_claims('.').to_frame()\n"
+        f"verify.load_results({results!r}), verify.judge({results!r} + '/' + sys.argv[1])\n"
+        "sys.exit(report.exit_code)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", program, place.model.name]
+    place.assert_nothing_ran(run(command, cwd=place.model, environment=environment, payload=place.payload))
+
+
 def test_the_worker_started_as_before_would_run_them(place):
     place.shadow("numpy")
     assert place.fires("-m", "verify.engine.running.worker", "jobs.json", PYTHONPATH=str(ROOT))

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +57,6 @@ def follower(progress: Progress | None) -> Follow:
     return follow
 
 
-def words_of(settings: Mapping[str, Any], **named: Any) -> list[str]:
-    """The settings, and those of the ``named`` ones that are given (not None), as the command line takes them."""
-    from verify.configuration import from_python
-
-    return from_python.words_of({**{name: value for name, value in named.items() if value is not None}, **settings})
-
-
 def composed(model: str | None, words: Sequence[str], config_dir: Place | None) -> VerifyConfig:
     """The configuration of one call. Raises UsageError for a setting that is none."""
     from verify.configuration.compose import compose_config
@@ -92,12 +86,21 @@ def require(settings: Mapping[str, Any], names: Sequence[str], instead: str) -> 
             )
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call at work: its settings as the command line takes them, and ``told``, what the user should know."""
+
+    words: list[str]
+    told: list[str]
+
+
 @contextlib.contextmanager
-def guarded(target: str, words: Sequence[str]) -> Iterator[list[str]]:
+def call(target: str, settings: Mapping[str, Any], **named: Any) -> Iterator[Call]:
     """Import nothing meanwhile from the working folder, or from a folder of a model, of data or of results.
 
-    Gives a list for what the user should know. What is logged as a warning is added to it, and so does not appear on
-    standard error, where Python shows warnings that no handler receives.
+    Of the ``named`` settings those count that are given (not None). What is logged as a warning is told, and so does
+    not appear on standard error, where Python shows warnings that no handler receives. Raises UsageError for a setting
+    that is none.
     """
     told = list[str]()
     thread, log = threading.get_ident(), logging.getLogger("verify")
@@ -105,8 +108,12 @@ def guarded(target: str, words: Sequence[str]) -> Iterator[list[str]]:
     _calling.append(thread)
     log.addHandler(handler)
     try:
-        with protected([target, *(word.replace("'", "") for word in words)]):
-            yield told
+        with protected([target]):
+            from verify.configuration.from_python import words_of
+
+            words = words_of({**{name: value for name, value in named.items() if value is not None}, **settings})
+            with protected(word.replace("'", "") for word in words):
+                yield Call(words, told)
     finally:
         log.removeHandler(handler)
         _calling.remove(thread)

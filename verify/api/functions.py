@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Any
 from verify.api.calls import (
     Place,
     Progress,
+    call,
     composed,
     files_of,
     follower,
-    guarded,
     hearer,
     name_of,
     refuse,
     require,
-    words_of,
 )
 from verify.api.reports import ClaimsReport, Report, SweepReport, frame_of_verdicts
 from verify.errors import UsageError
@@ -59,26 +58,26 @@ def check(
     >>> report.holds, report.to_frame()[["metric", "claimed", "kind"]].values.tolist()[0]
     (False, ['accuracy', '0.9632925472747497', 'reproduced'])
     """
-    from verify.checking.pipeline import check_model
-    from verify.checking.reading import asked_tasks
-    from verify.tasks.registry import load_registry
-
     name, follow = name_of(model), follower(progress)
     refuse(settings, ("suite", "sweep"), "One model is checked; for many: verify.sweep.")
-    words = words_of(settings, tasks=[tasks] if isinstance(tasks, str) else tasks, policy=policy)
-    with guarded(name, words) as told:
-        config = composed(name, words, config_dir)
+    tasks = [tasks] if isinstance(tasks, str) else tasks
+    with call(name, settings, tasks=tasks, policy=policy) as now:
+        from verify.checking.pipeline import check_model
+        from verify.checking.reading import asked_tasks
+        from verify.tasks.registry import load_registry
+
+        config = composed(name, now.words, config_dir)
         registry = load_registry(config.task_path)
         outcome = check_model(
             name,
             config,
             registry,
             asked_tasks(config, registry),
-            retry=shlex.join(["verify", "check", name, *words, *files_of(config_dir)]),
+            retry=shlex.join(["verify", "check", name, *now.words, *files_of(config_dir)]),
             follow=follow,
-            tell=told.append,
+            tell=now.told.append,
         )
-    return Report(outcome, tuple(told))
+    return Report(outcome, tuple(now.told))
 
 
 def read_claims(model: Place, *, config_dir: Place | None = None, **settings: Any) -> ClaimsReport:
@@ -92,19 +91,18 @@ def read_claims(model: Place, *, config_dir: Place | None = None, **settings: An
     >>> claims.to_frame()[["metric", "literal", "resolved_task", "line"]].values.tolist()[0]
     ['accuracy', '0.9632925472747497', 'digits', 13]
     """
-    from verify.checking.claim_json import claims_object
-    from verify.checking.reading import asked_tasks, resolved_claims, texts_of
-    from verify.tasks.registry import load_registry
-
     target = name_of(model)
     refuse(settings, ("suite", "sweep"), "Nothing is run; for many models: verify.sweep.")
-    words = words_of(settings)
-    with guarded(target, words) as told:
-        config = composed(None, words, config_dir)
+    with call(target, settings) as now:
+        from verify.checking.claim_json import claims_object
+        from verify.checking.reading import asked_tasks, resolved_claims, texts_of
+        from verify.tasks.registry import load_registry
+
+        config = composed(None, now.words, config_dir)
         name, revision, texts = texts_of(target)
         registry = load_registry(config.task_path)
         resolved = resolved_claims(texts, name, revision, config, registry, asked_tasks(config, registry))
-    return ClaimsReport(resolved.claims, claims_object(resolved, name, revision), tuple(told))
+    return ClaimsReport(resolved.claims, claims_object(resolved, name, revision), tuple(now.told))
 
 
 def judge(
@@ -123,16 +121,15 @@ def judge(
     >>> verify.judge("results/digits-vit", policy={"tolerance": 0.02})
     <Report on digits-vit: 6 claims: 1 impossible, 4 reproduced, 1 unverifiable (5 attempted, 1 flagged)>
     """
-    from verify.checking.stored import judge_stored, opened
-
     name = name_of(result)
     require(settings, ("policy", "task_path"), "To measure with others: verify.check.")
-    words = words_of(settings, policy=policy)
-    with guarded(name, words) as told:
-        config = composed(None, words, config_dir)
-        ((stored, again),) = opened([name], config, told.append)
-        outcome = judge_stored(stored, again, config, told.append)
-    return Report(outcome, tuple(told))
+    with call(name, settings, policy=policy) as now:
+        from verify.checking.stored import judge_stored, opened
+
+        config = composed(None, now.words, config_dir)
+        ((stored, again),) = opened([name], config, now.told.append)
+        outcome = judge_stored(stored, again, config, now.told.append)
+    return Report(outcome, tuple(now.told))
 
 
 def explain(
@@ -154,20 +151,19 @@ def explain(
     >>> [len(one["explanation"]["tried"]) > 9 for one in explained.to_dict()["verdicts"] if one["explanation"]]
     [True]
     """
-    from verify.checking.explaining import explain_stored
-    from verify.checking.stored import opened
-
     name, follow = name_of(result), follower(progress)
     if rerun:
         require(settings, ("policy", "task_path", "engine", "budget"), "To measure with others: verify.check.")
     else:
         require(settings, ("policy", "task_path"), "With rerun=True: engine and budget, too.")
-    words = words_of(settings, policy=policy)
-    with guarded(name, words) as told:
-        config = composed(None, words, config_dir)
-        ((stored, again),) = opened([name], config, told.append)
-        outcome = explain_stored(stored, again, config, rerun=rerun, tell=told.append, follow=follow)
-    return Report(outcome, tuple(told))
+    with call(name, settings, policy=policy) as now:
+        from verify.checking.explaining import explain_stored
+        from verify.checking.stored import opened
+
+        config = composed(None, now.words, config_dir)
+        ((stored, again),) = opened([name], config, now.told.append)
+        outcome = explain_stored(stored, again, config, rerun=rerun, tell=now.told.append, follow=follow)
+    return Report(outcome, tuple(now.told))
 
 
 def sweep(
@@ -187,38 +183,38 @@ def sweep(
     >>> verify.sweep(["digits-vit"], task_path=["tasks"], sweep={"workers": 1})
     <SweepReport on models: 1 model, 2 of 5 claims flagged>
     """
-    from verify.sweeping.events import plain_report
-    from verify.sweeping.plan.planning import make_plan
-    from verify.sweeping.plan.suite import STANDARD_INPUT
-    from verify.sweeping.whole import sweep_planned
-    from verify.tasks.registry import load_registry
-
     hear = hearer(progress)
     models = None if isinstance(suite, str) else _listed(suite)
     name, file = (suite, suite) if isinstance(suite, str) else ("models", "list")
-    words = words_of(settings, suite=file)
-    with guarded("", words) as told:
-        config = composed(None, words, config_dir)
+    with call("", settings, suite=file) as now:
+        from verify.sweeping.events import plain_report
+        from verify.sweeping.plan.planning import make_plan
+        from verify.sweeping.plan.suite import STANDARD_INPUT
+        from verify.sweeping.whole import sweep_planned
+        from verify.tasks.registry import load_registry
+
+        config = composed(None, now.words, config_dir)
         if config.suite is not None and models is not None:
-            config.suite.models, config.suite.file = models, None
+            config.suite.models = models
+            config.suite.file = None if config.suite.file == STANDARD_INPUT else config.suite.file
         if config.suite is not None and config.suite.file == STANDARD_INPUT:
             raise UsageError(
                 f"The suite {name} reads its models from standard input, which a program does not. List them: "
                 'verify.sweep(["ORG/A", "./b"]), or name a file: verify.sweep("list", **{"suite.file": FILE}).'
             )
         registry = load_registry(config.task_path)
-        plan = make_plan(config, registry, told.append)
+        plan = make_plan(config, registry, now.told.append)
         swept = sweep_planned(
             plan,
             config,
             registry,
             lambda report: hear(plain_report(report)),
             name=name,
-            settings=[*words, *files_of(config_dir)],
+            settings=[*now.words, *files_of(config_dir)],
         )
     if swept.is_interrupted:
         raise KeyboardInterrupt
-    return SweepReport(swept, tuple(told))
+    return SweepReport(swept, tuple(now.told))
 
 
 def load_results(folder: Place = "results") -> pandas.DataFrame:
@@ -231,9 +227,11 @@ def load_results(folder: Place = "results") -> pandas.DataFrame:
     >>> verify.load_results("results").groupby("model").size().to_dict()
     {'digits-vit': 6}
     """
-    from verify.api.results import stored_verdicts
+    place = name_of(folder)
+    with call(place, {}):
+        from verify.api.results import stored_verdicts
 
-    return frame_of_verdicts((one.model, one.revision, one.entries) for one in stored_verdicts(name_of(folder)))
+        return frame_of_verdicts((one.model, one.revision, one.entries) for one in stored_verdicts(place))
 
 
 def _listed(suite: Any) -> list[Any]:

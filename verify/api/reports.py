@@ -13,12 +13,12 @@ from verify.report.clean import clean_line
 from verify.report.frames import frame_of_claims, frame_of_models, frame_of_verdicts
 from verify.report.html import page_of
 from verify.report.terminal import summary
-from verify.sweeping.sweep_json import sweep_object
-from verify.sweeping.whole import SweptSuite
 from verify.types import Claim, Measurement, Verdict
 
 if TYPE_CHECKING:
     import pandas
+
+    from verify.sweeping.whole import SweptSuite
 
 __all__ = ["ClaimsReport", "Report", "SweepReport", "frame_of_verdicts"]
 
@@ -127,6 +127,8 @@ class SweepReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``verify sweep --json`` prints."""
+        from verify.sweeping.sweep_json import sweep_object
+
         return sweep_object(self.swept.tally, self.exit_code)
 
     def to_frame(self) -> pandas.DataFrame:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from verify.processes.import_path import protected
+
 if TYPE_CHECKING:
     import pandas
 
@@ -53,8 +55,7 @@ def frame_of_verdicts(
 
     Raises KeyError, TypeError, AttributeError or OverflowError for an entry that is no verdict.
     """
-    import pandas
-
+    pandas = _pandas()
     rows = [
         {"model": model, "revision": revision, **_row(entry)}
         for model, revision, entries in models
@@ -75,14 +76,17 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def frame_of_claims(entries: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
     """A row for each entry of ``verify claims --json``; its columns are there without any, too."""
-    import pandas
-
-    return pandas.DataFrame(list(entries), columns=list(CLAIM_COLUMNS))
+    return _pandas().DataFrame(list(entries), columns=list(CLAIM_COLUMNS))
 
 
 def frame_of_models(entries: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
     """A row for each model of ``verify sweep --json``."""
-    import pandas
-
     columns = ["model", "attempted", "flagged", "not_settled", "verdicts", "error"]
-    return pandas.DataFrame(list(entries), columns=columns)
+    return _pandas().DataFrame(list(entries), columns=columns)
+
+
+def _pandas() -> Any:
+    """The library, which costs half a second and is asked for outside of any call: none of the working folder's."""
+    with protected():
+        import pandas
+    return pandas
