@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.engine.inputs.bounded_tokenizer import BoundedTokenizer, is_panic
+from verify.engine.inputs.rewriting import require_sound_pieces
 from verify.errors import DataError, EngineError, UsageError
 from verify.tasks.data import Examples
 
@@ -35,13 +37,17 @@ def load_tokenizer(folder: str, **options: Any) -> Any:
     """The repository's tokeniser, the fast one where there is one, with no code from the repository.
 
     ``options`` are handed to `AutoTokenizer.from_pretrained`. Raises EngineError if it cannot be built, or if the
-    repository lacks its vocabulary, in which case transformers 5 makes up an empty one without a word.
+    repository lacks its vocabulary, in which case transformers 5 makes up an empty one without a word, or if what it
+    states is beyond reason.
     """
+    from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
-    except Exception as error:
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         raise EngineError(
             f"The tokeniser could not be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]} "
             "The repository must hold its tokeniser files."
@@ -52,7 +58,26 @@ def load_tokenizer(folder: str, **options: Any) -> Any:
             f"The repository holds no vocabulary for its tokeniser ({', '.join(sorted(known))}), so every word would "
             "be unknown to it. The repository must hold its tokeniser files."
         )
+    require_sound_pieces(tokenizer)
+    if isinstance(getattr(tokenizer, "_tokenizer", None), Tokenizer):
+        tokenizer._tokenizer = BoundedTokenizer(tokenizer._tokenizer)
+    _require_length(tokenizer)
     return tokenizer
+
+
+def _require_length(tokenizer: Any) -> None:
+    """Raise EngineError unless the longest input that the tokeniser states is a number that a text fits into.
+
+    Whatever is beyond any model's stands for none, as the 10**30 that transformers writes.
+    """
+    stated = tokenizer.model_max_length
+    special = tokenizer.num_special_tokens_to_add()
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not stated > special:
+        raise EngineError(
+            f"The repository's tokenizer_config.json states a model_max_length of {str(stated)[:40]}, and it has to be "
+            f"a number of tokens above the {special} that the tokeniser takes for itself. Correct the file in a copy "
+            "of the repository, or ask the model's author."
+        )
 
 
 def longest_input(tokenizer: Any, model: Any) -> int | None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
+from verify.engine.inputs.bounded_tokenizer import is_panic
 from verify.errors import EngineError, VerifyError
 
 T = TypeVar("T")
@@ -24,7 +25,9 @@ def attempt(part: Callable[[], T]) -> T | VerifyError:
         return error.with_traceback(None)
     except BrokenPipeError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         with contextlib.suppress(OSError):  # the log may lie on a full disk
             traceback.print_exc()
         return EngineError(f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}")

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from verify.engine.inputs.bounded_tokenizer import has_left_a_call
 from verify.engine.job import Job, jobs_from_json
 from verify.engine.loading.load import OFFLOAD
 from verify.engine.loading.view import close_views
@@ -68,6 +69,8 @@ def _run(jobs: Sequence[Job], emit: Emit) -> int:
             return 141
         failed = True
         if job.processes > 1:  # the other processes wait for this one: only a fresh start gets them out
+            return 1
+        if has_left_a_call():
             return 1
     return int(failed)
 
