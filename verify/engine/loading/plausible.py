@@ -66,7 +66,7 @@ def check_plausible(config: Any, checkpoint: Checkpoint, where: str) -> None:
         most = _most(key, checkpoint)
         if most is not None and abs(value) > most:
             raise BlockedError(
-                f"{where} states {path} = {value:,}, and the weights hold {checkpoint.elements:,} numbers in "
+                f"{where} states {path} = {_shown(value)}, and the weights hold {checkpoint.elements:,} numbers in "
                 f"{checkpoint.tensors:,} tensors, none longer than {checkpoint.greatest:,} in any direction. Such a "
                 f"model cannot be theirs (up to {most:,} would be tried), so nothing is built. Correct the file in a "
                 "copy, or ask the model's author."
@@ -127,3 +127,8 @@ def _header(path: Path) -> Iterator[tuple[list[int], str]]:
                 yield [int(size) for size in tensor["shape"]], str(tensor["dtype"])
     except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
         raise BlockedError(f"{path.name} is not a sound safetensors file ({type(error).__name__}).") from error
+
+
+def _shown(number: float) -> str:
+    """A number in full, or its size where it has very many digits."""
+    return f"{number:,}" if abs(number) < 10**15 else f"some 10^{len(str(int(abs(number)))) - 1}"
