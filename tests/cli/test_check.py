@@ -94,7 +94,7 @@ def test_a_new_scorer_version_scores_stored_predictions_again(check, pairs, monk
     card(model, model_index({"accuracy": f"{right / 120:.4f}"}, dataset="mine"))
     check(str(model), path)
     monkeypatch.setattr("verify.engine.running.launch.Worker.__init__", None)
-    monkeypatch.setattr("verify.checking.measure.SCORER_VERSION", 999)
+    monkeypatch.setattr("verify.checking.identity.SCORER_VERSION", 999)
     code, found, _ = check(str(model), path)
     assert code == 0
     assert len(list(Path("results").glob("model/*/*/measurements/*.json"))) == 2

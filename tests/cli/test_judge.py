@@ -90,7 +90,7 @@ def test_results_may_be_moved_and_judged_elsewhere(checked, capsys, tmp_path, mo
 
 
 def test_a_new_scorer_scores_the_stored_predictions_again(checked, capsys, monkeypatch):
-    monkeypatch.setattr("verify.checking.measure.SCORER_VERSION", 999)
+    monkeypatch.setattr("verify.checking.identity.SCORER_VERSION", 999)
     code, found, _ = run(capsys, "judge", str(RESULTS), "policy.stop=never")
     assert code == 1
     before, after = checked["verdicts"][0], found["verdicts"][0]
