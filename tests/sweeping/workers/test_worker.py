@@ -304,6 +304,7 @@ def test_the_next_model_is_fetched_while_one_computes(place, hub):
 
 
 @pytest.mark.slow
+@pytest.mark.real_start  # libraries read HF_HOME as they are imported
 def test_a_model_that_was_evicted_is_fetched_again_only_to_be_run(place, hub, tmp_path, monkeypatch):
     cache = tmp_path / "home/hub"
     monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(cache))
@@ -312,7 +313,7 @@ def test_a_model_that_was_evicted_is_fetched_again_only_to_be_run(place, hub, tm
 
     def swept():
         found = sweep(units, LocalWorkers(config), config, lambda report: None)
-        assert all(one.settled for one in found)
+        assert all(one.settled for one in found), [one.error for one in found]
         verdicts = (place.folder / "evicted/Org--Mine/verdicts.json").read_text()
         return verdicts, len(weights(hub, "Org/Mine"))
 
