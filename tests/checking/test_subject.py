@@ -49,7 +49,7 @@ def test_a_model_that_is_no_adapter_has_no_base(tmp_path):
 def test_without_peft_the_refusal_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setattr(subject, "find_spec", lambda name: None)
 
-    with pytest.raises(BlockedError, match=r"pip install 'verify\[peft\]'"):
+    with pytest.raises(BlockedError, match=r"pip install 'verify-claims\[peft\]'"):
         gated(adapter(tmp_path / "adapter"), VerifyConfig())
 
 

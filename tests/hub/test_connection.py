@@ -83,7 +83,7 @@ class TestPatience:
         hour = {"Retry-After": "3600", "ratelimit": '"resolvers";r=0;t=3600'}
         loopback_hub.fail("api/models/Org/Tiny", 429, times=1, headers=hour)
         loopback_hub.fail("models/Org/Tiny/README.md", 429, times=1, headers=hour, methods=("GET",))
-        assert ask(environment, "models.texts(hub.resolve('Org/Tiny'))") == {"README.md": CARD}
+        assert ask(environment, "models.texts(models.resolve('Org/Tiny'))") == {"README.md": CARD}
 
     @pytest.mark.parametrize(("status", "words"), [(429, "limits the rate"), (503, "HTTP 503")])
     def test_patience_ends(self, loopback_hub, environment, tiny_model, status, words):

@@ -102,10 +102,12 @@ def read_stored(file: Path, *, depth: int) -> tuple[dict[str, Any], bool] | None
 
 
 def _whole(digits: str) -> int:
-    """A whole number of 64 bits, as all are that this program writes. Raises ValueError for a larger one."""
+    """A whole number that can also be a decimal one. Raises ValueError for a larger one, which nothing here has."""
     number = int(digits)
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{digits[:20]}… is beyond 64 bits")
+    try:
+        float(number)
+    except OverflowError as error:
+        raise ValueError(f"{digits[:20]}… has {len(digits)} digits") from error
     return number
 
 

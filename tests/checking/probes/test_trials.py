@@ -139,8 +139,7 @@ def test_an_earlier_state_of_the_repository_comes_last(place, tmp_path, monkeypa
     subject = replace(place.subject, revision="b" * 40)
     commits = ["c" * 40, "a" * 40]
 
-    def resolve(reference):
-        name, _, commit = reference.partition("@")
+    def on_hub(name, commit):
         assert (name, commit) == (subject.model, commits.pop(0))
         if commit[0] == "c":
             raise HubError("The files of this commit are gone.")
@@ -150,7 +149,7 @@ def test_an_earlier_state_of_the_repository_comes_last(place, tmp_path, monkeypa
     local = place.subject
     known = [revisions.Earlier(commit, "2024-05-06") for commit in commits]
     monkeypatch.setattr(revisions, "earlier_revisions", lambda model, revision: known)
-    monkeypatch.setattr(models, "resolve", resolve)
+    monkeypatch.setattr(models, "on_hub", on_hub)
     attempts, found = outcome(place, case, subject=replace(local, revision="b" * 40))
     assert found.best is not None
     assert [one.hypothesis.name for one in attempts[-2:]] == ["earlier revision"] * 2

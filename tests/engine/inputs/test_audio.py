@@ -118,7 +118,7 @@ def test_what_is_no_recording_is_an_error_that_names_the_row(value, says):
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "soxr", None)
-    with pytest.raises(EngineError, match=r'soxr.*pip install "verify\[audio\]"'):
+    with pytest.raises(EngineError, match=r'soxr.*pip install "verify-claims\[audio\]"'):
         decode(encoded(WAVE), 16_000, None, PLACE)
 
 

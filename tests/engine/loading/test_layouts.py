@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import answering
 from helpers.builders import bert, sentences
 
 from engine.job_making import assert_same_rows, events_of, job_on, predictions_of, shards_of, totals
-from engine.kinds import test_question_answering as answering
 from verify.engine.job import Job
 from verify.engine.running.launch import Worker
 from verify.engine.running.run import run
