@@ -95,9 +95,9 @@ def wav2vec2_ctc(folder: Path, norm: str) -> tuple[Any, Any, Any]:
     return model, extractor, tokenizer
 
 
-def whisper(folder: Path, *, is_multilingual: bool = True, window: int = 30) -> tuple[Any, Any, Any]:
+def whisper(folder: Path, *, is_multilingual: bool = True, window: int = 30, seed: int = 0) -> tuple[Any, Any, Any]:
     """A Whisper over bytes that hears ``window`` seconds at a time, its feature extractor and its tokeniser."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     specials = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>"]
     specials += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
     times = [f"<|{i * 0.02:.2f}|>" for i in range(50 * window + 1)]

@@ -196,10 +196,14 @@ def test_whisper_transcripts_are_those_of_a_plain_loop_whatever_the_batch(tmp_pa
 
 def test_whisper_detects_the_language_where_none_is_stated_and_says_so(tmp_path: Path):
     waves = [tone(1.0, seed=i) for i in range(6)]
-    parts = whisper(tmp_path, window=2)
+    for seed in range(20):  # until the language makes a difference to a model of random weights
+        parts = whisper(tmp_path, window=2, seed=seed)
+        expected = plain_whisper(*parts, waves, task="transcribe")
+        if expected != plain_whisper(*parts, waves, task="transcribe", language="de"):
+            break
+    else:
+        pytest.fail("no model writes otherwise in German")
     prepared = prepared_on(tmp_path, waves)
-    expected = plain_whisper(*parts, waves, task="transcribe")
-    assert expected != plain_whisper(*parts, waves, task="transcribe", language="de")
     assert drive(prepared, len(waves), batch_size=6)["texts"] == expected
     assert "detects the language" in prepared.notes[0]
 
@@ -256,8 +260,8 @@ def test_a_recording_is_not_heard_in_an_unknown_language(tmp_path: Path):
         drive(prepared, 1)
 
 
-def encoder_decoder(folder: Path):
-    torch.manual_seed(0)
+def encoder_decoder(folder: Path, seed: int = 0):
+    torch.manual_seed(seed)
     tokenizer = letters(folder)
     extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
     decoder = BertConfig(
@@ -282,16 +286,19 @@ def encoder_decoder(folder: Path):
 
 
 def test_an_encoder_decoder_writes_until_it_ends_not_just_20_tokens(tmp_path: Path):
-    model, extractor, tokenizer = encoder_decoder(tmp_path)
     waves = WAVES[:3]
-    prepared = prepared_on(tmp_path, waves)
-    expected, longest = [], 0
-    for wave in waves:
-        with torch.inference_mode():
-            ids = model.generate(**extractor(wave, sampling_rate=RATE, return_tensors="pt"), max_new_tokens=256)[0]
-        expected.append(tokenizer.decode(ids, skip_special_tokens=True))
-        longest = max(longest, len(ids))
+    for seed in range(20):  # until one of random weights does not end at once
+        model, extractor, tokenizer = encoder_decoder(tmp_path, seed)
+        expected, longest = [], 0
+        for wave in waves:
+            with torch.inference_mode():
+                ids = model.generate(**extractor(wave, sampling_rate=RATE, return_tensors="pt"), max_new_tokens=256)[0]
+            expected.append(tokenizer.decode(ids, skip_special_tokens=True))
+            longest = max(longest, len(ids))
+        if longest > 21:
+            break
     assert longest > 21
+    prepared = prepared_on(tmp_path, waves)
     assert drive(prepared, len(waves), batch_size=3)["texts"] == expected
     assert prepared.settings["generation"]["max_new_tokens"] == 256
 
