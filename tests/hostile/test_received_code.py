@@ -4,11 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from cli.trained import run
 
 from hostile.harness import FIRES, variants
 from hostile.kept_results import DEMO, TASKS, edit, kept_verdicts, run_of, settled
 from verify.cli.main import main
+from verify.errors import HubError
+from verify.hub import models
 from verify.tasks.places import source_digest
 from verify.tasks.registry import load_registry
 
@@ -23,6 +26,7 @@ def module(folder):
         "    def _info(self):\n"
         "        return evaluate.MetricInfo(description='', citation='', inputs_description='', features=datasets."
         "Features({'predictions': datasets.Value('int64'), 'references': datasets.Value('int64')}))\n"
+        f"    place = {str(file.resolve())!r}\n"  # else evaluate takes it for the one that it has imported
         "    def _compute(self, predictions, references):\n"
         "        return {'mine': 0.5}\n"
     )
@@ -94,6 +98,24 @@ def test_a_rerun_takes_model_and_data_of_received_results_from_the_user_alone(re
     edit(results / "claims.json", lambda found: found.update(reference=str(DEMO / "digits-vit")))
     assert main(["explain", str(results), "--rerun", TASKS]) == 2
     assert "no model on the Hub" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("revision", [None, "a" * 40])
+def test_a_rerun_of_a_model_on_the_hub_opens_no_folder_of_that_name(results, capsys, monkeypatch, revision):
+    of_the_demo(results)
+    reference = f"org/name@{'a' * 40}"
+    edit(results / "claims.json", lambda found: found.update(reference=reference, revision=revision))
+    shutil.copytree(DEMO / "digits-vit", reference)
+    asked = []
+
+    def on_hub(model, revision):
+        asked.append(f"{model}@{revision}")
+        raise HubError("The Hub was asked.")
+
+    monkeypatch.setattr(models, "on_hub", on_hub)
+    assert main(["explain", str(results), "--rerun", TASKS]) == 4
+    assert "The Hub was asked" in capsys.readouterr().err
+    assert asked == [reference]
 
 
 def test_a_received_command_is_not_repeated(results, capsys):

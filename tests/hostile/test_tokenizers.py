@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers.builders import bert, model_index, sentences, write_parquet, write_
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from hostile.harness import SECONDS, variants, verify
+from verify.engine.inputs import bounded_tokenizer
 from verify.engine.inputs.bounded_tokenizer import BoundedTokenizer
 from verify.engine.inputs.rewriting import MOST_GROWTH, growth_of
 from verify.engine.inputs.text import load_tokenizer
@@ -261,3 +263,22 @@ def test_a_panic_ends_a_job_and_not_the_process():
     found = attempt(lambda: core.encode("the film " * 10))
     assert isinstance(found, EngineError)
     assert "retry-limit" in str(found)
+
+
+@pytest.mark.parametrize("is_endless", [False, True], ids=["plain", "an expression"])
+def test_decoding_is_given_up_where_an_expression_may_not_end(is_endless, monkeypatch):
+    monkeypatch.setattr(bounded_tokenizer, "SECONDS", 0.0)
+    monkeypatch.setattr(bounded_tokenizer, "RATE", 10**12)
+    monkeypatch.setattr(bounded_tokenizer, "_left_behind", threading.Event())
+    core = word_pieces()
+    ids = core.encode(TEXTS[0]).ids * 2_000
+    if is_endless:
+        core.decoder = decoders.Sequence([core.decoder, decoders.Replace(Regex(r"(\w+\s*)+!"), "")])
+    bounded = BoundedTokenizer(core)
+    if not is_endless:
+        assert bounded.decode(ids) == core.decode(ids)
+        assert bounded.decode_batch([ids[:9]]) == core.decode_batch([ids[:9]])
+        return
+    with pytest.raises(EngineError, match="given up"):
+        bounded.decode(ids)
+    assert bounded_tokenizer.has_left_a_call()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,7 @@ from verify.checking.verdict_json import SCHEMA
 from verify.errors import StoreError, UsageError
 from verify.foundation.plain import UnreadableError, from_plain
 from verify.report.frames import frame_of_verdicts
-from verify.store.files import MOST_JSON, read_bytes
+from verify.store.files import read_stored
 from verify.types import Rung, Unit, VerdictKind
 
 
@@ -79,8 +78,8 @@ def stored_verdicts(folder: str) -> list[StoredVerdicts]:
 
 def _read(file: Path) -> StoredVerdicts:
     try:
-        found = json.loads(read_bytes(file, MOST_JSON))
-        if not isinstance(found, Mapping) or found.get("schema") != SCHEMA:
+        found, _ = read_stored(file, depth=2) or ({}, False)
+        if found.get("schema") != SCHEMA:
             raise UnreadableError(f"its schema is not {SCHEMA}")
         verdicts = found.get("verdicts")
         if not isinstance(verdicts, list):
@@ -88,8 +87,8 @@ def _read(file: Path) -> StoredVerdicts:
         plain = {**_part(StoredVerdicts, found), "verdicts": [_verdict(one) for one in verdicts]}
         read: StoredVerdicts = from_plain(StoredVerdicts, plain)
         frame_of_verdicts([(read.model, read.revision, read.entries)])
-    except (OSError, ValueError, RecursionError, OverflowError) as error:
-        problem = error if isinstance(error, UnreadableError) else "it cannot be read as JSON, or holds no counts"
+    except (UnreadableError, OverflowError) as error:
+        problem = error if isinstance(error, UnreadableError) else "a count is beyond 64 bits"
         raise StoreError(
             f"{file} holds no verdicts as this version stores them: {problem}. Judge the model again: "
             f"{shlex.join(['verify', 'judge', str(file.parent)])}"

@@ -74,7 +74,7 @@ def _require_own(stored: Stored, again: Again, differing: Mapping[Key, Case], co
                 f"is given that asks for what {case.task.name} asked. Name their folder: task_path=[FOLDER]."
             )
     bases = [record.base] if record.base and config.base is None else []
-    if any(not _HUB_ID.fullmatch(one) or Path(one).exists() for one in (record.reference, *bases)):
+    if not all(map(_HUB_ID.fullmatch, (record.reference, *bases))):
         raise UsageError(
             f"{stored.folder} was not made here, and its model or the base is no model on the Hub, so nothing is run. "
             "Check your own copy of the model, then explain what that has stored: verify check FOLDER."
@@ -87,12 +87,9 @@ def _subject(stored: Stored, config: VerifyConfig) -> Subject:
     from verify.hub import models
 
     record = stored.record
-    named = record.base if record.base is None or Path(record.base).is_absolute() else f"{models.HUB}{record.base}"
-    given = replace(config, base=config.base or named)
-    subject = replace(
-        subject_of(fetched(gated(models.resolve(_found_again(record.reference, record.revision)), given))),
-        model=record.model,
-    )
+    given = replace(config, base=config.base or (_recorded(record.base) if record.base else None))
+    repository = models.resolve(_recorded(record.reference))
+    subject = replace(subject_of(fetched(gated(repository, given))), model=record.model)
     if subject.digests != record.digests:
         raise StoreError(
             f"The files of {record.reference} are not those that were measured, so a rerun would say nothing about "
@@ -101,8 +98,8 @@ def _subject(stored: Stored, config: VerifyConfig) -> Subject:
     return subject
 
 
-def _found_again(reference: str, revision: str | None) -> str:
-    """What names the model of a record: one of the Hub is never a folder that bears its name."""
+def _recorded(reference: str) -> str:
+    """What finds a recorded model again: a folder by its whole path, and nothing else by a folder of that name."""
     from verify.hub.models import HUB
 
-    return reference if revision is None else f"{HUB}{reference.removeprefix(HUB)}"
+    return reference if Path(reference).is_absolute() else f"{HUB}{reference}"

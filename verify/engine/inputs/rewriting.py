@@ -71,6 +71,14 @@ def growth_of(backend: Any) -> int:
     return max(before, after)
 
 
+def has_expression(step: Any) -> bool:
+    """Whether a step of the `tokenizers` library looks for matches of a regular expression, which may have no end."""
+    if step is None:
+        return False
+    state = _state(step)
+    return state is None or '"Regex"' in json.dumps(state)
+
+
 def require_sound_pieces(tokenizer: Any) -> None:
     """Raise EngineError if a tokeniser that runs on sentencepiece itself lengthens texts beyond reason."""
     from sentencepiece import sentencepiece_model_pb2 as formats
