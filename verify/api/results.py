@@ -77,15 +77,9 @@ def stored_verdicts(folder: str) -> list[StoredVerdicts]:
 
 
 def _read(file: Path) -> StoredVerdicts:
+    found, _ = read_stored(file, depth=2) or ({}, False)
     try:
-        found, _ = read_stored(file, depth=2) or ({}, False)
-        if found.get("schema") != SCHEMA:
-            raise UnreadableError(f"its schema is not {SCHEMA}")
-        verdicts = found.get("verdicts")
-        if not isinstance(verdicts, list):
-            raise UnreadableError("it lists no verdicts")
-        plain = {**_part(StoredVerdicts, found), "verdicts": [_verdict(one) for one in verdicts]}
-        read: StoredVerdicts = from_plain(StoredVerdicts, plain)
+        read = _shaped(found)
         frame_of_verdicts([(read.model, read.revision, read.entries)])
     except (UnreadableError, OverflowError) as error:
         problem = error if isinstance(error, UnreadableError) else "a count is beyond 64 bits"
@@ -93,6 +87,18 @@ def _read(file: Path) -> StoredVerdicts:
             f"{file} holds no verdicts as this version stores them: {problem}. Judge the model again: "
             f"{shlex.join(['verify', 'judge', str(file.parent)])}"
         ) from error
+    return read
+
+
+def _shaped(found: Mapping[str, Any]) -> StoredVerdicts:
+    """What a file of verdicts holds. Raises UnreadableError for anything else."""
+    if found.get("schema") != SCHEMA:
+        raise UnreadableError(f"its schema is not {SCHEMA}")
+    verdicts = found.get("verdicts")
+    if not isinstance(verdicts, list):
+        raise UnreadableError("it lists no verdicts")
+    plain = {**_part(StoredVerdicts, found), "verdicts": [_verdict(one) for one in verdicts]}
+    read: StoredVerdicts = from_plain(StoredVerdicts, plain)
     return read
 
 
